@@ -1,0 +1,184 @@
+"""The only module that opens DuckDB: the home folder, its lock, connection settings, raw tables, quoting.
+
+Everything a run needs lies in one home folder. The work file is opened only while this process holds the folder's
+lock, because DuckDB's own file lock vanishes when the process closes the file by other means.
+"""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+
+from loaders.errors import HomeError, LockedError
+
+WORK_FILE = "meterhouse.duckdb"
+PUBLISHED_FILE = "published.duckdb"
+LOCK_FILE = "meterhouse.lock"
+
+# One session setting for every connection: instants are TIMESTAMP in UTC, and date_trunc follows the session zone.
+CONNECTION_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "TimeZone": "UTC",
+    "preserve_insertion_order": "true",
+}
+
+# Raw tables are append-only and grow in load order, so that `load_id > n` is answered from zone maps.
+# (load_id, file_number) names the landed file, record_number and byte_offset the place in it.
+RAW_TABLES = """
+create schema if not exists raw;
+
+create table if not exists raw.loads (
+    load_id bigint not null, file_number integer not null, source varchar not null, kind varchar not null,
+    file_name varchar not null, sha256 varchar, byte_count bigint, organization_option varchar,
+    started_at timestamp not null, finished_at timestamp not null,
+    records bigint not null, landed bigint not null, duplicate bigint not null, conflict bigint not null,
+    quarantined bigint not null, blank bigint not null, error varchar
+);
+
+create table if not exists raw.events (
+    load_id bigint not null, file_number integer not null, record_number bigint not null, byte_offset bigint not null,
+    organization_id varchar not null, record_key uuid not null, shape varchar not null, source varchar not null,
+    landed_at timestamp not null, payload varchar not null
+);
+
+create table if not exists raw.event_rereads (
+    load_id bigint not null, file_number integer not null, record_number bigint not null, byte_offset bigint not null,
+    organization_id varchar not null, record_key uuid not null, shape varchar not null, source varchar not null,
+    landed_at timestamp not null, payload varchar not null
+);
+
+create table if not exists raw.resources (
+    load_id bigint not null, file_number integer not null, record_number bigint not null, byte_offset bigint not null,
+    organization_id varchar not null, kind varchar not null, resource_id varchar not null,
+    content_hash varchar not null, modified_at timestamp, webhook_type varchar, webhook_at timestamp,
+    landed_at timestamp not null, payload varchar not null
+);
+
+create table if not exists raw.conflicts (
+    load_id bigint not null, file_number integer not null, record_number bigint not null, byte_offset bigint not null,
+    organization_id varchar not null, record_key uuid not null, first_load_id bigint not null,
+    first_content_hash varchar not null, later_content_hash varchar not null,
+    landed_at timestamp not null, payload varchar not null
+);
+
+create table if not exists raw.quarantine (
+    load_id bigint not null, file_number integer not null, record_number bigint not null, byte_offset bigint not null,
+    kind varchar not null, reason_code varchar not null, field varchar, message varchar not null, found varchar,
+    sha256 varchar not null, status varchar not null, replayed_load_id bigint, payload blob not null
+);
+
+create table if not exists raw.syncs (
+    load_id bigint not null, organization_id varchar not null, kind varchar not null,
+    covered_from_at timestamp not null, covered_to_at timestamp not null, finished_at timestamp not null,
+    is_complete boolean not null
+);
+
+create table if not exists raw.builds (
+    build_id bigint not null, command varchar not null, as_of timestamp not null, started_at timestamp not null,
+    finished_at timestamp, is_complete boolean not null, succeeded boolean, through_load_id bigint not null
+);
+"""
+
+
+def quote_identifier(name: str) -> str:
+    """Return `name` as a SQL identifier. The one way in which a name may enter SQL text."""
+    if "\x00" in name:
+        raise ValueError("an identifier cannot hold NUL")
+    return '"' + name.replace('"', '""') + '"'
+
+
+class Home:
+    """The folder that holds all state. Making one creates nothing; `ensure` does."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path).expanduser().absolute()
+        self.work_file = self.path / WORK_FILE
+        self.published_file = self.path / PUBLISHED_FILE
+        self.lock_file = self.path / LOCK_FILE
+
+    def ensure(self) -> None:
+        """Create the folder. Raises HomeError where that fails."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise HomeError(
+                f"{self.path}: the home folder cannot be made ({error.strerror}). "
+                "Choose another with --home or METERHOUSE_HOME."
+            ) from error
+
+
+# flock belongs to the open file, not the process: a second open in the same process would wait for itself. dbt runs
+# in this process and takes the lock too, so the locks held are counted here.
+_held: dict[str, tuple[int, int]] = {}
+
+
+@contextlib.contextmanager
+def locked(home: Home) -> Iterator[None]:
+    """Hold the home folder's lock. Re-entrant within the process; raises LockedError at once where another has it.
+
+    The kernel drops the lock when the process ends in any way, so none is ever stale.
+    """
+    acquire_lock(home)
+    try:
+        yield
+    finally:
+        release_lock(home)
+
+
+def acquire_lock(home: Home) -> None:
+    """Take the lock (see `locked`); for callers whose lifetime is not a block, such as a dbt plugin."""
+    home.ensure()
+    key = str(home.lock_file)
+    if key in _held:
+        descriptor, count = _held[key]
+        _held[key] = (descriptor, count + 1)
+        return
+    try:
+        descriptor = os.open(home.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise HomeError(f"{home.lock_file}: cannot be opened ({error.strerror}). Check who owns the folder.") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+        os.close(descriptor)
+        raise LockedError(key, int(holder) if holder.isdigit() else None) from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    _held[key] = (descriptor, 1)
+
+
+def release_lock(home: Home) -> None:
+    """Give the lock back; the last release of a re-entrant lock frees it."""
+    key = str(home.lock_file)
+    descriptor, count = _held[key]
+    if count > 1:
+        _held[key] = (descriptor, count - 1)
+        return
+    del _held[key]
+    os.ftruncate(descriptor, 0)
+    os.close(descriptor)
+
+
+@contextlib.contextmanager
+def open_work_file(home: Home, *, memory_limit: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the work file for writing under the lock, with the raw tables in place, and close it at the end.
+
+    The file is created with mode 0600: it keeps every payload. Raises HomeError where DuckDB cannot open it.
+    """
+    with locked(home):
+        config = dict(CONNECTION_CONFIG)
+        if memory_limit:
+            config["memory_limit"] = memory_limit
+        try:
+            connection = duckdb.connect(str(home.work_file), config=config)
+        except duckdb.Error as error:
+            raise HomeError(f"{home.work_file}: cannot be opened: {error}") from error
+        try:
+            home.work_file.chmod(0o600)
+            connection.execute(RAW_TABLES)
+            yield connection
+        finally:
+            connection.close()
