@@ -18,12 +18,6 @@ WORK_FILE = "meterhouse.duckdb"
 PUBLISHED_FILE = "published.duckdb"
 LOCK_FILE = "meterhouse.lock"
 
-# One session setting for every connection: instants are TIMESTAMP in UTC, and date_trunc follows the session zone.
-CONNECTION_CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "TimeZone": "UTC",
-    "preserve_insertion_order": "true",
-}
-
 # Raw tables are append-only and grow in load order, so that `load_id > n` is answered from zone maps.
 # (load_id, file_number) names the landed file, record_number and byte_offset the place in it.
 RAW_TABLES = """
@@ -169,7 +163,7 @@ def open_work_file(home: Home, *, memory_limit: str | None = None) -> Iterator[d
     The file is created with mode 0600: it keeps every payload. Raises HomeError where DuckDB cannot open it.
     """
     with locked(home):
-        config = dict(CONNECTION_CONFIG)
+        config: dict[str, str | bool | int | float | list[str]] = {}
         if memory_limit:
             config["memory_limit"] = memory_limit
         try:
@@ -178,6 +172,8 @@ def open_work_file(home: Home, *, memory_limit: str | None = None) -> Iterator[d
             raise HomeError(f"{home.work_file}: cannot be opened: {error}") from error
         try:
             home.work_file.chmod(0o600)
+            # Instants are TIMESTAMP in UTC, and a cast from text with an offset follows the session zone.
+            connection.execute("set TimeZone = 'UTC'")
             connection.execute(RAW_TABLES)
             yield connection
         finally:
