@@ -59,7 +59,8 @@ create table if not exists raw.conflicts (
 
 create table if not exists raw.quarantine (
     load_id bigint not null, file_number integer not null, record_number bigint not null, byte_offset bigint not null,
-    kind varchar not null, reason_code varchar not null, field varchar, message varchar not null, found varchar,
+    organization_id varchar, kind varchar not null, reason_code varchar not null, field varchar,
+    message varchar not null, found varchar,
     sha256 varchar not null, status varchar not null, replayed_load_id bigint, payload blob not null
 );
 

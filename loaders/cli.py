@@ -1,0 +1,72 @@
+"""The command line: arguments in, text and an exit code out. `main` is the only place that catches LoaderError.
+
+Each command lives in a file of its own, `loaders/commands/<name>.py`, as the click command named `command`, and is
+listed in COMMANDS. What a command needs (DuckDB, Arrow, dbt) it imports when it runs, so that help is quick.
+"""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from loaders import __version__
+from loaders.commands.options import Settings
+from loaders.errors import LoaderError
+
+COMMANDS = ("load", "quarantine")
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"loaders.commands.{cmd_name}").command
+        return command
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path),
+    envvar="METERHOUSE_HOME",
+    default=Path("warehouse"),
+    show_default="./warehouse",
+    show_envvar=True,
+    help="The folder that holds all state.",
+)
+@click.version_option(__version__, prog_name="meterhouse")
+@click.pass_context
+def meterhouse(context: click.Context, home: Path) -> None:
+    """Land Polar's usage and orders, model them, and publish what usage and money say."""
+    context.obj = Settings(home)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 1 stopped, 2 wrong usage, 75 locked, 130 interrupted."""
+    os.umask(0o077)
+    try:
+        code = meterhouse.main(arguments, prog_name="meterhouse", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except LoaderError as error:
+        click.echo(f"error: {error}", err=True)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("error: interrupted; run the same command again to finish.", err=True)
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output has gone; writing the rest at exit would only raise again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""`meterhouse load`: land files."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from loaders.commands.options import Settings, format_option, home_option
+from loaders.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from loaders.landing import FileSummary, LoadSummary
+
+_KINDS = ["auto", "events", "orders", "subscriptions", "customers", "products", "meters", "refunds", "webhooks"]
+_COUNTS = ("records", "landed", "duplicate", "conflict", "quarantined", "blank")
+
+
+@click.command("load")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--kind", type=click.Choice(_KINDS), default="auto", show_default=True, help="What the records are.")
+@click.option(
+    "--organization-id",
+    envvar="METERHOUSE_ORGANIZATION_ID",
+    show_envvar=True,
+    metavar="ID",
+    help="The organization of records that carry none.",
+)
+@click.option("--landed-at", metavar="TIMESTAMP", help="When a backfill was truly received (UTC without an offset).")
+@click.option("--strict", is_flag=True, help="End with exit code 1 when a record was quarantined.")
+@format_option
+@home_option
+@click.pass_obj
+def command(
+    settings: Settings,
+    paths: tuple[str, ...],
+    kind: str,
+    organization_id: str | None,
+    landed_at: str | None,
+    strict: bool,
+    output_format: str,
+) -> None:
+    """Land files, folders (recursively), globs, or - for standard input.
+
+    Landing again what was landed changes nothing. A bad record never stops the good ones: it is quarantined.
+
+    \b
+    Example:
+      meterhouse load events.jsonl
+    """
+    from loaders.landing import LoadOptions
+
+    now = datetime.now(UTC)
+    options = LoadOptions(
+        started_at=now,
+        kind=kind,
+        organization_id=organization_id or None,
+        landed_at=None if landed_at is None else _read_landed_at(landed_at, now),
+    )
+    summary = _land(settings, list(paths), options)
+    click.echo(json.dumps(_as_json(summary), indent=2) if output_format == "json" else _as_text(summary))
+    _raise_failures(summary, strict)
+
+
+def _land(settings: Settings, paths: list[str], options: Any) -> "LoadSummary":
+    from loaders.landing import land_files
+    from loaders.warehouse import Home, open_work_file
+
+    home = Home(settings.home)
+    with open_work_file(home) as connection, _progress() as advance:
+        return land_files(connection, home, paths, options, on_bytes=advance)
+
+
+def _read_landed_at(text: str, now: datetime) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"--landed-at: no ISO 8601 instant: {text!r}. Write it like 2026-01-31T23:30:00Z.") from error
+    instant = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+    if instant > now:
+        raise UsageError(f"--landed-at: lies in the future: {text!r}. Give the time at which the files were received.")
+    return instant
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Any]:
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn, TransferSpeedColumn
+
+    columns = (SpinnerColumn(), TextColumn("landing"), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("landing", total=None)
+        yield lambda count: progress.advance(task, count)
+
+
+def _as_json(summary: "LoadSummary") -> dict[str, Any]:
+    files = [
+        {"path": file.path, **_counts(file), "skipped": file.skipped, "error": file.error} for file in summary.files
+    ]
+    return {"load_id": summary.load_id, "files": files, "totals": _totals(summary)}
+
+
+def _counts(file: "FileSummary") -> dict[str, int]:
+    return {name: getattr(file, name) for name in _COUNTS}
+
+
+def _totals(summary: "LoadSummary") -> dict[str, int]:
+    totals = {name: sum(getattr(file, name) for file in summary.files) for name in _COUNTS}
+    totals["skipped"] = sum(file.skipped for file in summary.files)
+    totals["error"] = sum(file.error is not None for file in summary.files)
+    return totals
+
+
+def _as_text(summary: "LoadSummary") -> str:
+    rows = [["file", *_COUNTS, ""]]
+    for file in summary.files:
+        note = "landed before" if file.skipped else "not landed" if file.error else ""
+        rows.append([_printable(file.path), *(str(count) for count in _counts(file).values()), note])
+    totals = _totals(summary)
+    rows.append(["total", *(str(totals[name]) for name in _COUNTS), ""])
+    return "\n".join([*_aligned(rows), *_quarantine_note(summary)])
+
+
+def _printable(path: str) -> str:
+    return "".join(character if character.isprintable() else "�" for character in path)
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        numbers = (cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True))
+        lines.append("  ".join([row[0].ljust(widths[0]), *numbers, row[-1]]).rstrip())
+    return lines
+
+
+def _quarantine_note(summary: "LoadSummary") -> list[str]:
+    reasons: dict[str, int] = {}
+    for file in summary.files:
+        for reason, count in file.reasons.items():
+            reasons[reason] = reasons.get(reason, 0) + count
+    if not reasons:
+        return []
+    lines = [f"  {reason}: {count}" for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0]))]
+    return ["", "quarantined:", *lines, "See which and why: meterhouse quarantine list"]
+
+
+def _raise_failures(summary: "LoadSummary", strict: bool) -> None:
+    """Raise DataError where the exit code must not be 0; what landed has landed all the same."""
+    problems = [file.error for file in summary.files if file.error is not None]
+    for file in summary.files:
+        if file.records and file.reasons.get("missing_organization") == file.records:
+            what = "no record carries an organization. Load it with --organization-id ID"
+            problems.append(f"{file.path}: {what}, or set METERHOUSE_ORGANIZATION_ID.")
+    quarantined = sum(file.quarantined for file in summary.files)
+    if strict and quarantined:
+        problems.append(f"--strict: {quarantined} quarantined. See which and why: meterhouse quarantine list")
+    if problems:
+        raise DataError("\nerror: ".join(problems))

@@ -1,0 +1,542 @@
+"""Landing: one transaction per file holds its rows, quarantine, conflicts and ledger row, or none of them.
+
+Landing again what was landed changes nothing: a known file is skipped, a known record counts as a duplicate. So a
+run that was killed at any moment is mended by running it again.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+import msgspec
+import pyarrow as pa
+
+from loaders import records
+from loaders.errors import HomeError, UnreadableFileError
+from loaders.sources.files import STANDARD_INPUT, SourceFile, Units, expand_paths, remove_stale_spools
+from loaders.warehouse import Home
+
+_BATCH_RECORDS = 50_000
+_BATCH_BYTES = 32 << 20
+
+_PLACE = [("record_number", pa.int64()), ("byte_offset", pa.int64())]
+_EVENT_SCHEMA = pa.schema(
+    [
+        *_PLACE,
+        ("organization_id", pa.large_string()),
+        ("record_key", pa.large_string()),
+        ("shape", pa.large_string()),
+        ("source", pa.large_string()),
+        ("bytes_sha256", pa.large_string()),
+        ("payload", pa.large_string()),
+    ]
+)
+_RESOURCE_SCHEMA = pa.schema(
+    [
+        *_PLACE,
+        ("organization_id", pa.large_string()),
+        ("kind", pa.large_string()),
+        ("resource_id", pa.large_string()),
+        ("content_hash", pa.large_string()),
+        ("modified_at", pa.timestamp("us")),
+        ("webhook_type", pa.large_string()),
+        ("webhook_at", pa.timestamp("us")),
+        ("bytes_sha256", pa.large_string()),
+        ("payload", pa.large_string()),
+    ]
+)
+_QUARANTINE_SCHEMA = pa.schema(
+    [
+        *_PLACE,
+        ("organization_id", pa.large_string()),
+        ("kind", pa.large_string()),
+        ("reason_code", pa.large_string()),
+        ("field", pa.large_string()),
+        ("message", pa.large_string()),
+        ("found", pa.large_string()),
+        ("sha256", pa.large_string()),
+        ("payload", pa.large_binary()),
+    ]
+)
+
+_STAGE_TABLES = """
+create or replace temp table staged_events (
+    record_number bigint, byte_offset bigint, organization_id varchar, record_key uuid, shape varchar, source varchar,
+    bytes_sha256 varchar, payload varchar
+);
+create or replace temp table staged_resources (
+    record_number bigint, byte_offset bigint, organization_id varchar, kind varchar, resource_id varchar,
+    content_hash varchar, modified_at timestamp, webhook_type varchar, webhook_at timestamp, bytes_sha256 varchar,
+    payload varchar
+);
+create or replace temp table staged_quarantine (
+    record_number bigint, byte_offset bigint, organization_id varchar, kind varchar, reason_code varchar,
+    field varchar, message varchar, found varchar, sha256 varchar, payload blob
+);
+"""
+
+
+class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user chose. `started_at` is the machine's clock (aware); `landed_at` is what the rows say (UTC)."""
+
+    started_at: datetime
+    kind: str = "auto"
+    organization_id: str | None = None
+    landed_at: datetime | None = None
+
+
+class FileSummary(msgspec.Struct, kw_only=True):
+    """What became of one file: records = landed + duplicate + conflict + quarantined."""
+
+    path: str
+    records: int = 0
+    landed: int = 0
+    duplicate: int = 0
+    conflict: int = 0
+    quarantined: int = 0
+    blank: int = 0
+    skipped: bool = False
+    error: str | None = None
+    reasons: dict[str, int] = msgspec.field(default_factory=dict)
+
+
+class LoadSummary(msgspec.Struct):
+    """What became of one command's files."""
+
+    load_id: int
+    files: list[FileSummary]
+
+
+def land_files(
+    connection: duckdb.DuckDBPyConnection,
+    home: Home,
+    paths: list[str],
+    options: LoadOptions,
+    *,
+    on_file: Callable[[FileSummary], None] | None = None,
+    on_bytes: Callable[[int], None] | None = None,
+) -> LoadSummary:
+    """Land every file that `paths` name, each in a transaction of its own; an unreadable file stops no other.
+
+    Raises HomeError where the machine stops it (disk full, damaged work file): what was acknowledged stays, the rest
+    lands when the command is run again.
+    """
+    remove_stale_spools(home.path)
+    load_id = _next_load_id(connection)
+    summary = LoadSummary(load_id, [])
+    for file_number, path in enumerate(expand_paths(paths, home=home.path), start=1):
+        file = _FileLanding(connection, home, path, load_id, file_number, options)
+        try:
+            entry = file.land(on_bytes)
+        except duckdb.Error as error:
+            what = f"{home.work_file}: the database stopped while {path} was landing: {error}"
+            raise HomeError(f"{what}\nFree some space or check the disk, then run the same command again.") from error
+        summary.files.append(entry)
+        if on_file is not None:
+            on_file(entry)
+    return summary
+
+
+def _next_load_id(connection: duckdb.DuckDBPyConnection) -> int:
+    return int(_fetch_one(connection, "select coalesce(max(load_id), 0) + 1 from raw.loads", [])[0])
+
+
+def _fetch_one(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Any) -> tuple[Any, ...]:
+    row = connection.execute(sql, parameters).fetchone()
+    if row is None:
+        raise ValueError("the query must return a row")
+    return row
+
+
+class _FileLanding:
+    """The landing of one file, from its bytes to its acknowledged ledger row."""
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        home: Home,
+        path: str,
+        load_id: int,
+        file_number: int,
+        options: LoadOptions,
+    ) -> None:
+        self._connection = connection
+        self._home = home
+        self._path = path
+        self._options = options
+        self._place = {"load_id": load_id, "file_number": file_number}
+        self._landed_at = _naive_utc(options.landed_at or options.started_at)
+        self._entry = FileSummary(path=path)
+        self._occurrences: dict[tuple[str, str], int] = {}
+        self._open_quarantine: set[str] = set()
+
+    def land(self, on_bytes: Callable[[int], None] | None) -> FileSummary:
+        """Land the file, or skip it where it landed before, or note why it cannot be read."""
+        try:
+            with SourceFile(self._path, home=self._home.path, on_bytes=on_bytes) as source:
+                if self._landed_before(source):
+                    self._entry.skipped = True
+                else:
+                    self._land_source(source)
+        except UnreadableFileError as error:
+            self._entry = FileSummary(path=self._path, error=str(error))
+            self._in_transaction(lambda: self._write_ledger(None))
+        return self._entry
+
+    def _landed_before(self, source: SourceFile) -> bool:
+        """Hash ahead only where the ledger knows a file of this size: other files are read once."""
+        known = (
+            "select count(*) from raw.loads where error is null and byte_count = $byte_count and kind = $kind"
+            " and organization_option is not distinct from $organization"
+        )
+        option = {"kind": self._options.kind, "organization": self._options.organization_id}
+        parameters: dict[str, Any] = {**option, "byte_count": source.stored_size}
+        if not _fetch_one(self._connection, known, parameters)[0]:
+            return False
+        parameters["sha256"] = source.hash_ahead()
+        return bool(_fetch_one(self._connection, f"{known} and sha256 = $sha256", parameters)[0])
+
+    def _land_source(self, source: SourceFile) -> None:
+        def work() -> None:
+            self._connection.execute(_STAGE_TABLES)
+            self._read_open_quarantine()
+            self._stage(source)
+            self._name_by_position(source.sha256)
+            self._move_events()
+            self._move_resources()
+            self._move_quarantine()
+            self._entry.blank = source.blank_count
+            self._write_ledger(source)
+
+        self._in_transaction(work)
+
+    def _in_transaction(self, work: Callable[[], None]) -> None:
+        self._connection.execute("begin")
+        try:
+            work()
+        except BaseException:
+            self._connection.execute("rollback")
+            raise
+        self._commit()
+
+    def _commit(self) -> None:
+        """Commit, and believe only the ledger row: a COMMIT may say OK and write nothing, or fail after it wrote."""
+        failure: duckdb.Error | None = None
+        try:
+            self._connection.execute("commit")
+        except duckdb.Error as error:
+            failure = error
+        row = self._connection.execute(
+            "select records from raw.loads where load_id = $load_id and file_number = $file_number", self._place
+        ).fetchone()
+        if row != (self._entry.records,):
+            what = f"{self._home.work_file}: {self._path} was not committed ({failure or 'no reason given'})"
+            raise HomeError(f"{what}. Free some space or check the disk, then run the same command again.")
+
+    # From bytes to staged rows
+
+    def _read_open_quarantine(self) -> None:
+        rows = self._connection.execute("select distinct sha256 from raw.quarantine where status = 'open'").fetchall()
+        self._open_quarantine = {row[0] for row in rows}
+
+    def _stage(self, source: SourceFile) -> None:
+        context = self._context()
+        batch: list[records.Judged] = []
+        size = 0
+        for judged in _examine_all(source.units(), context):
+            batch.append(judged)
+            size += len(judged.raw)
+            if len(batch) >= _BATCH_RECORDS or size >= _BATCH_BYTES:
+                self._stage_batch(batch)
+                batch, size = [], 0
+        self._stage_batch(batch)
+
+    def _context(self) -> records.Context:
+        kind = self._options.kind
+        return records.Context(
+            now=self._options.started_at,
+            kind=None if kind == "auto" else kind,
+            hint=None if self._path == STANDARD_INPUT else records.hint_from_path(self._path),
+            organization_id=self._options.organization_id,
+        )
+
+    def _stage_batch(self, batch: list[records.Judged]) -> None:
+        events: list[dict[str, Any]] = []
+        resources: list[dict[str, Any]] = []
+        quarantine: list[dict[str, Any]] = []
+        for record_number, judged in enumerate(batch, start=self._entry.records + 1):
+            place = {"record_number": record_number, "byte_offset": judged.byte_offset}
+            verdict = judged.verdict
+            if isinstance(verdict, records.Event):
+                events.append({**place, **self._event_row(verdict, judged.raw)})
+            elif isinstance(verdict, records.Resource):
+                resources.append({**place, **self._resource_row(verdict, judged.raw)})
+            else:
+                quarantine.append({**place, **self._quarantine_row(verdict, judged.raw)})
+        self._entry.records += len(batch)
+        self._insert("staged_events", _EVENT_SCHEMA, events)
+        self._insert("staged_resources", _RESOURCE_SCHEMA, resources)
+        self._insert("staged_quarantine", _QUARANTINE_SCHEMA, quarantine)
+
+    def _event_row(self, event: records.Event, raw: bytes) -> dict[str, Any]:
+        record_key = event.record_key
+        if event.occurrence_of is not None:
+            content = (event.organization_id, event.occurrence_of)
+            self._occurrences[content] = occurrence = self._occurrences.get(content, 0) + 1
+            record_key = records.occurrence_key(*content, occurrence)
+        return {
+            "organization_id": event.organization_id,
+            "record_key": record_key,
+            "shape": event.shape,
+            "source": event.source,
+            "bytes_sha256": self._bytes_sha256(raw),
+            "payload": event.payload,
+        }
+
+    def _resource_row(self, resource: records.Resource, raw: bytes) -> dict[str, Any]:
+        row = msgspec.structs.asdict(resource)
+        row["modified_at"] = resource.modified_at and _naive_utc(resource.modified_at)
+        row["webhook_at"] = resource.webhook_at and _naive_utc(resource.webhook_at)
+        row["bytes_sha256"] = self._bytes_sha256(raw)
+        return row
+
+    def _quarantine_row(self, rejected: records.Rejected, raw: bytes) -> dict[str, Any]:
+        self._entry.quarantined += 1
+        self._entry.reasons[rejected.reason_code] = self._entry.reasons.get(rejected.reason_code, 0) + 1
+        return {**msgspec.structs.asdict(rejected), "sha256": hashlib.sha256(raw).hexdigest(), "payload": raw}
+
+    def _bytes_sha256(self, raw: bytes) -> str | None:
+        """Return the hash only where it can matter: when records wait in quarantine to be landed again."""
+        return hashlib.sha256(raw).hexdigest() if self._open_quarantine else None
+
+    def _insert(self, table: str, schema: pa.Schema, rows: list[dict[str, Any]]) -> None:
+        if rows:
+            with _registered(self._connection, pa.Table.from_pylist(rows, schema=schema)):
+                self._connection.execute(f"insert into {table} by name select * from arrow_batch")  # noqa: S608
+
+    def _name_by_position(self, sha256: str) -> None:
+        """Give a key to the events that have nothing of their own: the file's hash is known only now."""
+        rows = self._connection.execute(
+            "select record_number, organization_id from staged_events where record_key is null"
+        ).fetchall()
+        named = [
+            {"record_number": number, "record_key": records.position_key(organization, sha256, number)}
+            for number, organization in rows
+        ]
+        if named:
+            with _registered(self._connection, pa.Table.from_pylist(named)):
+                self._connection.execute(
+                    "update staged_events set record_key = named.record_key::uuid from arrow_batch as named"
+                    " where staged_events.record_number = named.record_number"
+                )
+
+    # From staged rows to raw tables
+
+    def _move_events(self) -> None:
+        self._connection.execute(
+            """
+            create or replace temp table known_events as
+            select staged.record_number, first.load_id, first.payload
+            from staged_events as staged inner join raw.events as first on first.record_key = staged.record_key
+            union all by name
+            select repeated.record_number, $load_id as load_id, first.payload
+            from (
+                select record_number, record_key, min(record_number) over (partition by record_key) as first_number
+                from staged_events
+            ) as repeated
+            inner join staged_events as first on first.record_number = repeated.first_number
+            where repeated.record_number > repeated.first_number
+                and repeated.record_key not in (
+                    select record_key from raw.events semi join staged_events using (record_key)
+                )
+            """,
+            {"load_id": self._place["load_id"]},
+        )
+        landed = self._execute_count(
+            """
+            insert into raw.events by name
+            select
+                $load_id as load_id, $file_number as file_number, record_number, byte_offset, organization_id,
+                record_key, shape, source, $landed_at as landed_at, payload
+            from staged_events where record_number not in (select record_number from known_events)
+            order by record_number
+            """
+        )
+        conflicting = self._compare_known_events()
+        staged = _fetch_one(self._connection, "select count(*) from staged_events", [])[0]
+        self._entry.landed += landed
+        self._entry.conflict += len(conflicting)
+        self._entry.duplicate += staged - landed - len(conflicting)
+        self._mark_replayed("staged_events", conflicting)
+
+    def _compare_known_events(self) -> list[int]:
+        """Return the numbers of the records that contradict what landed first. Equal texts never come to Python."""
+        rows = self._connection.execute(
+            """
+            select
+                staged.record_number, staged.byte_offset, staged.organization_id, staged.record_key::varchar,
+                staged.shape, staged.source, staged.payload, known.load_id, known.payload
+            from known_events as known inner join staged_events as staged using (record_number)
+            where staged.payload != known.payload
+            order by record_number
+            """
+        ).fetchall()
+        return _Comparison(self._connection, self._place, self._landed_at).settle(rows)
+
+    def _move_resources(self) -> None:
+        version = "organization_id, kind, resource_id, content_hash"
+        landed = self._execute_count(
+            f"""
+            insert into raw.resources by name
+            select
+                $load_id as load_id, $file_number as file_number, $landed_at as landed_at,
+                staged.* exclude (bytes_sha256)
+            from staged_resources as staged anti join raw.resources using ({version})
+            qualify row_number() over (partition by {version} order by record_number) = 1
+            order by record_number
+            """  # noqa: S608
+        )
+        self._entry.landed += landed
+        self._entry.duplicate += _fetch_one(self._connection, "select count(*) from staged_resources", [])[0] - landed
+        self._mark_replayed("staged_resources", [])
+
+    def _move_quarantine(self) -> None:
+        self._connection.execute(
+            """
+            insert into raw.quarantine by name
+            select $load_id as load_id, $file_number as file_number, 'open' as status, *
+            from staged_quarantine order by record_number
+            """,
+            self._place,
+        )
+
+    def _mark_replayed(self, table: str, conflicting: list[int]) -> None:
+        if self._open_quarantine:
+            self._connection.execute(
+                f"""
+                update raw.quarantine set status = 'replayed', replayed_load_id = $load_id
+                where status = 'open' and sha256 in (
+                    select bytes_sha256 from {table} where not list_contains($conflicting, record_number)
+                )
+                """,  # noqa: S608
+                {"load_id": self._place["load_id"], "conflicting": conflicting},
+            )
+
+    def _execute_count(self, sql: str) -> int:
+        return int(_fetch_one(self._connection, sql, {**self._place, "landed_at": self._landed_at})[0])
+
+    def _write_ledger(self, source: SourceFile | None) -> None:
+        entry = self._entry
+        row = {
+            **self._place,
+            "source": "stdin" if self._path == STANDARD_INPUT else "files",
+            "kind": self._options.kind,
+            "file_name": self._path,
+            "sha256": source and source.sha256,
+            "byte_count": source and source.byte_count,
+            "organization_option": self._options.organization_id,
+            "started_at": _naive_utc(self._options.started_at),
+            "finished_at": _naive_utc(datetime.now(UTC)),
+            "error": entry.error,
+            **{name: getattr(entry, name) for name in COUNTS},
+        }
+        columns = ", ".join(row)
+        values = ", ".join(f"${name}" for name in row)
+        self._connection.execute(f"insert into raw.loads ({columns}) values ({values})", row)  # noqa: S608
+
+
+COUNTS = ("records", "landed", "duplicate", "conflict", "quarantined", "blank")
+
+
+class _Comparison:
+    """Settles records whose key is known and whose text differs: a later read, another writing, or a conflict."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, place: dict[str, int], landed_at: datetime) -> None:
+        self._connection = connection
+        self._place = place
+        self._landed_at = landed_at
+        self._known_knowledge: dict[str, set[str | None]] = {}
+        self._known_conflicts: dict[str, set[str]] = {}
+        self._rereads: list[dict[str, Any]] = []
+        self._conflicts: list[dict[str, Any]] = []
+
+    def settle(self, rows: list[tuple[Any, ...]]) -> list[int]:
+        """Store what is new in `rows` and return the numbers of the conflicting records."""
+        if not rows:
+            return []
+        self._read_stored({row[3] for row in rows})
+        conflicting = [row[0] for row in rows if self._conflicts_with_first(row)]
+        self._append("raw.event_rereads", self._rereads)
+        self._append("raw.conflicts", self._conflicts)
+        return conflicting
+
+    def _read_stored(self, record_keys: set[str]) -> None:
+        with _registered(self._connection, pa.table({"record_key": sorted(record_keys)})):
+            keys = "(select record_key::uuid from arrow_batch)"
+            rereads = f"select record_key::varchar, payload from raw.event_rereads where record_key in {keys}"  # noqa: S608
+            conflicts = f"select record_key::varchar, later_content_hash from raw.conflicts where record_key in {keys}"  # noqa: S608
+            for record_key, payload in self._connection.execute(rereads).fetchall():
+                knowledge = records.read_event_content(payload).later_knowledge
+                self._known_knowledge.setdefault(record_key, {None}).add(knowledge)
+            for record_key, content_hash in self._connection.execute(conflicts).fetchall():
+                self._known_conflicts.setdefault(record_key, set()).add(content_hash)
+
+    def _conflicts_with_first(self, row: tuple[Any, ...]) -> bool:
+        number, byte_offset, organization_id, record_key, shape, source, payload, first_load_id, first_payload = row
+        first = records.read_event_content(first_payload)
+        later = records.read_event_content(payload)
+        common = {
+            "record_number": number,
+            "byte_offset": byte_offset,
+            "organization_id": organization_id,
+            "record_key": record_key,
+            "payload": payload,
+        }
+        if later.content_hash != first.content_hash:
+            hashes = {"first_content_hash": first.content_hash, "later_content_hash": later.content_hash}
+            stored = self._known_conflicts.setdefault(record_key, set())
+            if later.content_hash not in stored:
+                self._conflicts.append({**common, **hashes, "first_load_id": first_load_id})
+                stored.add(later.content_hash)
+            return True
+        knowledge = self._known_knowledge.setdefault(record_key, {None})
+        knowledge.add(first.later_knowledge)
+        if later.later_knowledge not in knowledge:
+            self._rereads.append({**common, "shape": shape, "source": source})
+            knowledge.add(later.later_knowledge)
+        return False
+
+    def _append(self, table: str, rows: list[dict[str, Any]]) -> None:
+        if rows:
+            with _registered(self._connection, pa.Table.from_pylist(rows)):
+                self._connection.execute(
+                    f"insert into {table} by name select *, $load_id as load_id, $file_number as file_number,"  # noqa: S608
+                    " $landed_at as landed_at from arrow_batch",
+                    {**self._place, "landed_at": self._landed_at},
+                )
+
+
+class _registered:
+    """Make an Arrow table readable as `arrow_batch` for the duration of a block."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, table: pa.Table) -> None:
+        self._connection = connection
+        self._table = table
+
+    def __enter__(self) -> None:
+        self._connection.register("arrow_batch", self._table)
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.unregister("arrow_batch")
+
+
+def _examine_all(batches: Iterable[Units], context: records.Context) -> Iterator[records.Judged]:
+    for units in batches:
+        for byte_offset, raw in units:
+            yield from records.examine(raw, byte_offset, context)
+
+
+def _naive_utc(instant: datetime) -> datetime:
+    return instant.astimezone(UTC).replace(tzinfo=None)

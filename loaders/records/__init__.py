@@ -1,0 +1,31 @@
+"""What a valid record is: kinds, shapes, limits, reasons, keys, content. Pure: no database, files, network or clock.
+
+`examine` takes the bytes of a line or document apart and yields one `Judged` per input record: an `Event`, a
+`Resource` or a `Rejected`. Everything else here answers a question about records that were judged before.
+"""
+
+from loaders.records._containers import Judged, examine, is_one_document, is_unfinished_document
+from loaders.records._content import EventContent, occurrence_key, position_key, read_event_content
+from loaders.records._kinds import KIND_OPTIONS, hint_from_path
+from loaders.records._text import DOCUMENT_BYTE_LIMIT, RECORD_BYTE_LIMIT
+from loaders.records._verdicts import Context, Event, Rejected, Resource, Verdict
+
+__all__ = [
+    "DOCUMENT_BYTE_LIMIT",
+    "KIND_OPTIONS",
+    "RECORD_BYTE_LIMIT",
+    "Context",
+    "Event",
+    "EventContent",
+    "Judged",
+    "Rejected",
+    "Resource",
+    "Verdict",
+    "examine",
+    "hint_from_path",
+    "is_one_document",
+    "is_unfinished_document",
+    "occurrence_key",
+    "position_key",
+    "read_event_content",
+]
