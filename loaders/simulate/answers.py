@@ -1,0 +1,213 @@
+"""The answers of one organization, keyed by Polar's own ids so that they need none of the warehouse's keys."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+from loaders.simulate.instants import iso, iso_or_none
+from loaders.simulate.metering import Metering, UsageRow
+from loaders.simulate.model import Customer, Json, Organization, Usage
+from loaders.simulate.ordering import Order, Ordering
+from loaders.simulate.reconciling import Finding, Reconciling
+
+TOKENS = ("input_tokens", "output_tokens", "total_tokens")
+
+
+class Answers:
+    """Everything asked about one organization, as lists of flat rows."""
+
+    def __init__(self, organization: Organization, metering: Metering, ordering: Ordering) -> None:
+        self._organization, self._metering, self._ordering = organization, metering, ordering
+        self._reconciling = Reconciling(organization, metering, ordering)
+        self._id = {"organization_id": organization.organization_id}
+
+    def sections(self) -> dict[str, list[Json]]:
+        return {
+            "identities": [self._identities()],
+            "usage": [self._usage()],
+            "customer_months": self._summed(lambda usage: (*_who(usage), iso(usage.occurred_at)[:7]), _MONTH),
+            "usage_daily": self._summed(lambda usage: (usage.name, iso(usage.occurred_at)[:10]), _DAY),
+            "billing_outcomes": self._outcomes(),
+            "meter_usage": self._meter_usage(),
+            "orders": [self._order(order) for order in self._ordering.orders],
+            "order_reconciliation": [self._finding(finding) for finding in self._reconciling.findings()],
+            "totals_by_currency": self._totals(),
+        }
+
+    def _identities(self) -> Json:
+        usages = self._organization.usages
+        strangers = {usage.external_customer_id for usage in usages if usage.customer is None}
+        members = {(usage.customer, usage.member) for usage in usages if usage.member}
+        known = len(self._organization.customers)
+        counts = {"known_customers": known, "unknown_customers": len(strangers), "members": len(members)}
+        return {**self._id, "key": self._organization.key, **counts}
+
+    def _usage(self) -> Json:
+        usages = self._organization.usages
+        depths = [_depth(usage) for usage in usages if usage.lost_parent is None]
+        return {
+            **self._id,
+            "usage_events": len(usages),
+            "root_events": depths.count(0),
+            "child_events": sum(depth > 0 for depth in depths),
+            "orphan_events": len(usages) - len(depths),
+            "max_depth": max(depths),
+        }
+
+    def _summed(self, key: Any, names: tuple[str, ...]) -> list[Json]:
+        groups: dict[tuple[str | None, ...], list[Usage]] = defaultdict(list)
+        for usage in self._organization.usages:
+            groups[key(usage)].append(usage)
+        ordered = sorted(groups.items(), key=lambda pair: tuple(part or "" for part in pair[0]))
+        return [{**self._id, **dict(zip(names, parts, strict=True)), **_sums(group)} for parts, group in ordered]
+
+    def _outcomes(self) -> list[Json]:
+        counted = Counter(self._reconciling.outcome(outcome) for outcome in self._metering.outcomes)
+        return [{**self._id, "outcome": outcome, "count": count} for outcome, count in sorted(counted.items())]
+
+    def _meter_usage(self) -> list[Json]:
+        rows = [row for rows in self._metering.rows.values() for row in rows]
+        return [self._usage_row(row) for row in rows]
+
+    def _usage_row(self, row: UsageRow) -> Json:
+        subscription, order = row.period.subscription, self._reconciling.order_of(row.period)
+        return {
+            **self._id,
+            **_customer(subscription.customer),
+            "subscription_id": subscription.subscription_id,
+            "meter_id": row.meter.meter_id,
+            "price_id": row.price.price_id,
+            "order_id": order.order_id if order else None,
+            "period_start_at": iso(row.period.start_at),
+            "period_end_at": iso(row.period.end_at),
+            "period_type": row.period.kind,
+            "closing": row.period.closing,
+            "event_count": len(row.usages),
+            "consumed_units": float(row.consumed),
+            "credited_units": float(row.credited),
+            "billable_units": float(row.billable),
+            "expected_amount": row.amount,
+            "currency": row.price.currency,
+            "is_capped": row.is_capped,
+        }
+
+    def _order(self, order: Order) -> Json:
+        draft, subscription = order.draft, order.draft.subscription
+        has_lines = self._organization.has_api_objects
+        return {
+            **self._id,
+            "order_id": order.order_id,
+            **_customer(draft.customer),
+            "subscription_id": subscription.subscription_id if subscription else None,
+            "billing_reason": draft.reason if has_lines else None,
+            "is_paid": order.paid_at is not None,
+            "is_voided": order.status == "void",
+            "has_lines": has_lines,
+            "created_at": iso(draft.created_at),
+            "paid_at": iso_or_none(order.paid_at),
+            "currency": draft.currency,
+            "subtotal_amount": order.subtotal,
+            "discount_amount": order.discount_amount,
+            "net_amount": order.net,
+            "tax_amount": order.tax_amount,
+            "total_amount": order.total,
+            "applied_balance_amount": order.applied_balance,
+            "paid_amount": order.cash,
+            "platform_fee_amount": order.fee,
+            "refunded_amount": order.refunded,
+        }
+
+    def _finding(self, finding: Finding) -> Json:
+        draft, order = finding.draft, finding.order
+        period, subscription = draft.period, draft.subscription
+        subscription_id = subscription.subscription_id if subscription else None
+        row = {
+            "key": order.order_id if order else f"{subscription_id}@{iso(draft.boundary_at)}",
+            **self._id,
+            **_customer(draft.customer),
+            "subscription_id": subscription_id,
+            "order_id": order.order_id if order else None,
+            "currency": draft.currency,
+            "period_start_at": iso_or_none(period.start_at if period else None),
+            "period_end_at": iso_or_none(period.end_at if period else None),
+            "variance_amount": finding.variance,
+            "status": finding.status,
+            "cause": finding.cause,
+            "comparison": "lines" if self._organization.has_api_objects else "order_total",
+        }
+        return {**row, **_expected(finding), **_billed(finding)}
+
+    def _totals(self) -> list[Json]:
+        groups: dict[str, list[Order]] = defaultdict(list)
+        for order in self._ordering.orders:
+            if order.paid_at:
+                groups[order.draft.currency].append(order)
+        return [{**self._id, "currency": currency, **_money(orders)} for currency, orders in sorted(groups.items())]
+
+
+_MONTH = ("customer_id", "external_customer_id", "month")
+_DAY = ("event_name", "usage_date")
+
+
+def _customer(customer: Customer) -> Json:
+    return {"customer_id": customer.customer_id, "external_customer_id": customer.external_id}
+
+
+def _who(usage: Usage) -> tuple[str | None, str | None]:
+    if usage.customer is None:
+        return None, usage.external_customer_id
+    return usage.customer.customer_id, usage.customer.external_id
+
+
+def _depth(usage: Usage) -> int:
+    return 0 if usage.parent is None else _depth(usage.parent) + 1
+
+
+def _sums(usages: Iterable[Usage]) -> Json:
+    """Cost in US cents as exact text, tokens as sent."""
+    cost, count, tokens = Decimal(0), 0, Counter[str]()
+    for usage in usages:
+        count += 1
+        cost += Decimal(usage.metadata.get("_cost", {}).get("amount", 0))
+        tokens.update({name: usage.metadata.get("_llm", {}).get(name, 0) for name in TOKENS})
+    named = {f"llm_{name}": tokens[name] for name in TOKENS}
+    return {"event_count": count, "cost_amount": f"{cost.normalize():f}", "cost_currency": "usd", **named}
+
+
+def _expected(finding: Finding) -> Json:
+    """Expected amounts and bounds, where the order can be compared at all."""
+    draft = finding.draft
+    if not finding.is_comparable:
+        return {}
+    row: Json = {
+        "expected_static_amount": draft.expected_static,
+        "expected_metered_amount": draft.expected_metered,
+        "expected_subtotal_amount": draft.expected_static + draft.expected_metered,
+    }
+    if finding.allowed is not None:
+        row["allowed_variance_amount"] = finding.allowed
+    if finding.cause == "cutoff_timing":
+        row |= {"cutoff_low_amount": finding.cutoff_low, "cutoff_high_amount": finding.cutoff_high}
+    return row
+
+
+def _billed(finding: Finding) -> Json:
+    """What the paid order says; nothing is billed by an order that is missing or unpaid."""
+    order = finding.order
+    if order is None or order.paid_at is None:
+        return {}
+    return {"proration_amount": order.proration, "billed_subtotal_amount": order.subtotal}
+
+
+def _money(orders: list[Order]) -> Json:
+    return {
+        "order_count": len(orders),
+        "subtotal_amount": sum(order.subtotal for order in orders),
+        "discount_amount": sum(order.discount_amount for order in orders),
+        "net_amount": sum(order.net for order in orders),
+        "tax_amount": sum(order.tax_amount for order in orders),
+        "total_amount": sum(order.total for order in orders),
+        "paid_amount": sum(order.cash for order in orders),
+        "refunded_amount": sum(order.refunded for order in orders),
+    }
