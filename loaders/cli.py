@@ -15,7 +15,7 @@ from loaders import __version__
 from loaders.commands.options import Settings
 from loaders.errors import LoaderError
 
-COMMANDS = ("load", "quarantine")
+COMMANDS = ("load", "quarantine", "simulate")
 
 
 class _Commands(click.Group):
