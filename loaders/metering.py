@@ -1,0 +1,97 @@
+"""Polar's Python filter matcher: which events a meter's filter lets through into billing.
+
+Pure rules, no database. Polar judges filters twice with different coercions; the Python matcher decides what is billed,
+so its coercions are Python's own and are kept here as they are: `True == 1`, text never equals a number, an ordering
+between text and number is no match.
+
+A filter is Polar's JSON: `{"conjunction": "and"|"or", "clauses": [clause or filter, ...]}`; a clause is
+`{"property", "operator", "value"}`. Events come as a signature: a JSON object from property path to the value found
+there, with only the properties that the filters read, so that equal events are judged once.
+"""
+
+import operator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+__all__ = ["filter_matches", "filter_properties", "property_path"]
+
+EVENT_FIELDS = ("name", "source", "timestamp")
+
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "lt": operator.lt,
+    "lte": operator.le,
+}
+
+
+def property_path(name: str) -> str:
+    """Return the path that `name` addresses: one leading `metadata.` is dropped, as Polar does."""
+    return name.removeprefix("metadata.")
+
+
+def filter_properties(filter_json: str) -> list[str]:
+    """Return the distinct property paths that a filter reads, in order of first use."""
+    return list(dict.fromkeys(path for path, _, _ in _leaves(_decode(filter_json))))
+
+
+def filter_matches(filter_json: str, signature_json: str) -> bool:
+    """Return whether an event passes a filter.
+
+    `signature_json` maps property paths to values; a path that is absent or null never matches, for `ne` and
+    `not_like` too. `timestamp` is in whole epoch seconds.
+    """
+    return _group_matches(_decode(filter_json), _decode(signature_json))
+
+
+@lru_cache(maxsize=4096)
+def _decode(text: str) -> Any:
+    return msgspec.json.decode(text)
+
+
+def _leaves(node: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    for clause in node.get("clauses") or ():
+        if "clauses" in clause:
+            yield from _leaves(clause)
+        else:
+            yield property_path(clause["property"]), clause["operator"], clause["value"]
+
+
+def _group_matches(node: dict[str, Any], values: dict[str, Any]) -> bool:
+    # No clauses match everything, for both conjunctions: `any` of nothing would say no.
+    clauses = node.get("clauses") or ()
+    if not clauses:
+        return True
+    judged = (
+        _group_matches(clause, values) if "clauses" in clause else _clause_matches(clause, values) for clause in clauses
+    )
+    return any(judged) if node.get("conjunction") == "or" else all(judged)
+
+
+def _clause_matches(clause: dict[str, Any], values: dict[str, Any]) -> bool:
+    path, wanted = property_path(clause["property"]), clause["value"]
+    found = values.get(path)
+    if found is None or not _comparable_field(path, wanted):
+        return False
+    if clause["operator"] in ("like", "not_like"):
+        return (_text(wanted) in _text(found)) == (clause["operator"] == "like")
+    try:
+        return bool(_COMPARISONS[clause["operator"]](found, wanted))
+    except TypeError:
+        return False
+
+
+def _comparable_field(path: str, wanted: Any) -> bool:
+    """Event fields are typed: name and source need text, timestamp an integer; metadata takes any value."""
+    if path == "timestamp":
+        return isinstance(wanted, (int, float)) and not isinstance(wanted, bool)
+    return isinstance(wanted, str) if path in EVENT_FIELDS else True
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else str(value)

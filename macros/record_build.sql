@@ -1,0 +1,34 @@
+{#
+    A build is recorded before its first model and closed after its last test, so that a publish can tell a build that
+    passed from one that failed, was killed or covered only part of the project. Seeds, runs and builds change tables;
+    other commands do not count.
+#}
+{% macro record_build_start() %}
+    {% if execute and flags.WHICH in ['build', 'run', 'seed'] %}
+        {% set is_complete = flags.WHICH == 'build' and not invocation_args_dict.get('select')
+            and not invocation_args_dict.get('exclude') and not invocation_args_dict.get('resource_types')
+            and not invocation_args_dict.get('exclude_resource_types') and not invocation_args_dict.get('selector') %}
+        insert into raw.builds
+        select
+            coalesce(max(build_id), 0) + 1,
+            '{{ flags.WHICH }}',
+            getvariable('meterhouse_as_of'),
+            timestamp '{{ run_started_at.strftime("%Y-%m-%d %H:%M:%S.%f") }}',
+            null,
+            {{ 'true' if is_complete else 'false' }},
+            null,
+            coalesce((select max(load_id) from raw.loads), 0)
+        from raw.builds
+    {% endif %}
+{% endmacro %}
+
+{% macro record_build_end(results) %}
+    {% if execute and flags.WHICH in ['build', 'run', 'seed'] %}
+        {% set failed = results | selectattr('status', 'in', ['error', 'fail', 'runtime error', 'skipped', 'partial success']) | list %}
+        update raw.builds
+        set
+            finished_at = (now() at time zone 'UTC'),
+            succeeded = {{ 'false' if failed else 'true' }}
+        where build_id = (select max(build_id) from raw.builds) and finished_at is null
+    {% endif %}
+{% endmacro %}

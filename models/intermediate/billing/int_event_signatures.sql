@@ -1,0 +1,71 @@
+{#
+    One row per organization and distinct combination of the values that its meters' filters read. Events that agree in
+    these are judged once, by Polar's Python matcher; most organizations have a few hundred such combinations.
+#}
+
+with
+
+meters as (
+
+    select * from {{ ref('int_meters_known') }}
+
+),
+
+filter_paths as (
+
+    select distinct
+        organization_id,
+        unnest(meter_filter_properties(filter)) as path
+    from meters
+
+),
+
+filter_reads as (
+
+    select
+        organization_id,
+        list(path order by path) filter (where path not in ('name', 'source', 'timestamp')) as paths,
+        list({{ json_location('path') }} order by path) filter (where path not in ('name', 'source', 'timestamp')) as locations,
+        bool_or(path = 'timestamp') as reads_timestamp
+    from filter_paths
+    group by organization_id
+
+),
+
+usage_events as (
+
+    select * from {{ ref('int_usage_events_attributed') }}
+
+),
+
+{# `_cost.amount` may be text in the payload and is a number to Polar: it is taken from the typed column. #}
+signed_events as (
+
+    select
+        usage_events.usage_event_key,
+        usage_events.organization_id,
+        {
+            'name': to_json(usage_events.event_name),
+            'timestamp': case when filter_reads.reads_timestamp then to_json(cast(floor(epoch(usage_events.occurred_at)) as bigint)) end,
+            'properties': list_transform(
+                filter_reads.locations,
+                lambda location: case
+                    when location = '/_cost/amount' then to_json(cast(usage_events.cost_amount as double))
+                    else json_extract(usage_events.metadata, location)
+                end
+            )
+        } as signature_values,
+        filter_reads.paths
+    from usage_events
+    left join filter_reads on usage_events.organization_id = filter_reads.organization_id
+
+)
+
+select
+    usage_event_key,
+    organization_id,
+    cast(to_json(map_concat(
+        map {'name': signature_values['name'], 'source': to_json('user'), 'timestamp': signature_values['timestamp']},
+        map_from_entries(list_zip(coalesce(paths, []), coalesce(signature_values['properties'], [])))
+    )) as varchar) as signature
+from signed_events

@@ -1,0 +1,106 @@
+{#
+    One row per usage event and meter whose filter it passes, with what it counts for. These are facts of the event and
+    the meter's definition; nothing here changes when a period closes.
+#}
+
+with
+
+meters as (
+
+    select * from {{ ref('int_meters_known') }}
+
+),
+
+event_signatures as (
+
+    select * from {{ ref('int_event_signatures') }}
+
+),
+
+signatures as (
+
+    select distinct
+        organization_id,
+        signature
+    from event_signatures
+
+),
+
+matches as (
+
+    select
+        signatures.organization_id,
+        signatures.signature,
+        meters.meter_id,
+        meters.aggregation_function,
+        meters.aggregation_path,
+        {{ json_location('meters.aggregation_path') }} as aggregation_location,
+        meters.archived_at
+    from signatures
+    inner join meters on signatures.organization_id = meters.organization_id
+    where meter_filter_matches(meters.filter, signatures.signature)
+
+),
+
+usage_events as (
+
+    select * from {{ ref('int_usage_events_attributed') }}
+
+),
+
+matched_events as (
+
+    select
+        usage_events.usage_event_key,
+        usage_events.organization_id,
+        usage_events.customer_key,
+        usage_events.member_key,
+        usage_events.event_id,
+        usage_events.occurred_at,
+        usage_events.received_at,
+        matches.meter_id,
+        matches.aggregation_function,
+        case
+            when matches.aggregation_function = 'count' then to_json(1)
+            when matches.aggregation_path in ('name', 'source') and matches.aggregation_function != 'unique' then null
+            when matches.aggregation_path = 'timestamp' and matches.aggregation_function != 'unique'
+                then to_json(epoch(usage_events.occurred_at))
+            when matches.aggregation_location = '/_cost/amount' then to_json(cast(usage_events.cost_amount as varchar)::json)
+            else json_extract(usage_events.metadata, matches.aggregation_location)
+        end as value
+    from usage_events
+    inner join event_signatures on usage_events.usage_event_key = event_signatures.usage_event_key
+    inner join matches
+        on
+            event_signatures.organization_id = matches.organization_id
+            and event_signatures.signature = matches.signature
+    {# An archived meter takes no new events. #}
+    where usage_events.received_at < coalesce(matches.archived_at, timestamp 'infinity')
+
+),
+
+measured_events as (
+
+    select
+        * exclude (value),
+        case
+            when json_type(value) in ('BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT', 'DOUBLE')
+                then try_cast(cast(value as varchar) as decimal(38, 12))
+        end as units,
+        case
+            when json_type(value) in ('BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT', 'DOUBLE')
+                then cast(cast(value as varchar) as double)
+        end as units_as_double,
+        case when aggregation_function = 'unique' and json_type(value) != 'NULL' then cast(value as varchar) end as unique_value
+    from matched_events
+
+)
+
+select
+    *,
+    case aggregation_function
+        when 'count' then true
+        when 'unique' then unique_value is not null
+        else units_as_double is not null
+    end as is_countable
+from measured_events

@@ -1,0 +1,188 @@
+{#
+    One row per order: its role, and the period whose usage it settles (null where it settles none).
+
+    Polar's billing_reason decides where it is known. Events do not carry it: then time decides. Only paid orders settle
+    a period; an unpaid one is placed on the period that it would settle.
+#}
+
+with
+
+orders as (
+
+    select * from {{ ref('int_orders_merged') }}
+
+),
+
+subscriptions as (
+
+    select * from {{ ref('int_subscriptions_merged') }}
+
+),
+
+periods as (
+
+    select * from {{ ref('int_subscription_periods') }}
+
+),
+
+metering_periods as (
+
+    select distinct subscription_key from {{ ref('int_metering_periods') }}
+    where has_meter_cycle
+
+),
+
+changes as (
+
+    select
+        subscriptions.subscription_key,
+        system_events.occurred_at
+    from {{ ref('stg_polar__system_events') }} as system_events
+    inner join subscriptions
+        on
+            system_events.organization_id = subscriptions.organization_id
+            and system_events.subscription_id = subscriptions.subscription_id
+    where
+        system_events.event_name in (
+            'subscription.product_updated', 'subscription.seats_updated', 'subscription.units_updated',
+            'subscription.updated', 'subscription.billing_period_updated'
+        )
+
+),
+
+placed_orders as (
+
+    select
+        orders.order_key,
+        orders.subscription_key,
+        orders.organization_id,
+        orders.subscription_id,
+        orders.billing_reason,
+        orders.is_paid,
+        orders.matched_at,
+        subscriptions.started_at,
+        metering_periods.subscription_key is not null as has_meter_cycle,
+        row_number() over (
+            partition by orders.subscription_key, orders.is_paid order by orders.matched_at, orders.order_id
+        ) as order_number
+    from orders
+    left join subscriptions on orders.subscription_key = subscriptions.subscription_key
+    left join metering_periods on orders.subscription_key = metering_periods.subscription_key
+
+),
+
+{# The period that ended last at or before the order was created. #}
+last_ended_periods as (
+
+    select
+        placed_orders.order_key,
+        periods.billing_period_key,
+        periods.period_type,
+        periods.period_end_at
+    from placed_orders
+    inner join periods
+        on
+            placed_orders.subscription_key = periods.subscription_key
+            and periods.period_end_at <= placed_orders.matched_at
+    where
+        case placed_orders.billing_reason
+            when 'subscription_cycle' then periods.period_type = 'subscription'
+            when 'subscription_meter_cycle' then periods.period_type = 'meter'
+            else true
+        end
+    qualify row_number() over (
+        partition by placed_orders.order_key order by periods.period_end_at desc, periods.period_type desc
+    ) = 1
+
+),
+
+roles as (
+
+    select
+        placed_orders.*,
+        case
+            when placed_orders.billing_reason = 'purchase' then 'one_time'
+            when placed_orders.subscription_id is null then 'one_time'
+            when placed_orders.billing_reason = 'subscription_create' then 'first'
+            when placed_orders.billing_reason = 'subscription_update' then 'update'
+            when placed_orders.billing_reason in ('subscription_cycle', 'subscription_meter_cycle') then 'cycle'
+            when placed_orders.order_number = 1 and placed_orders.matched_at < placed_orders.started_at + interval '1 day' then 'first'
+            else 'cycle'
+        end as role,
+        last_ended_periods.billing_period_key,
+        last_ended_periods.period_type,
+        last_ended_periods.period_end_at
+    from placed_orders
+    left join last_ended_periods on placed_orders.order_key = last_ended_periods.order_key
+
+),
+
+{# Where a renewal and a meter cycle fall on one instant and no reason tells them apart, the renewal comes first. #}
+numbered_roles as (
+
+    select
+        roles.* exclude (billing_period_key, period_type),
+        case when role = 'cycle' then billing_period_key end as billing_period_key,
+        case when role = 'cycle' then period_type end as period_type,
+        row_number() over (
+            partition by role, is_paid, billing_period_key order by matched_at, order_key
+        ) as number_in_period
+    from roles
+
+),
+
+meter_twins as (
+
+    select
+        numbered_roles.order_key,
+        periods.billing_period_key,
+        periods.period_type
+    from numbered_roles
+    inner join periods
+        on
+            numbered_roles.subscription_key = periods.subscription_key
+            and numbered_roles.period_end_at = periods.period_end_at
+    where
+        numbered_roles.role = 'cycle'
+        and numbered_roles.billing_reason is null
+        and numbered_roles.has_meter_cycle
+        and numbered_roles.period_type = 'subscription'
+        and numbered_roles.number_in_period = 2
+        and periods.period_type = 'meter'
+
+),
+
+settlements as (
+
+    select
+        numbered_roles.order_key,
+        numbered_roles.subscription_key,
+        numbered_roles.is_paid,
+        numbered_roles.matched_at,
+        case
+            when numbered_roles.role != 'cycle' then numbered_roles.role
+            when meter_twins.order_key is not null then 'cycle'
+            when numbered_roles.billing_period_key is not null and numbered_roles.number_in_period = 1 then 'cycle'
+            when
+                numbered_roles.billing_reason is null
+                and exists (
+                    select 1 from changes
+                    where
+                        changes.subscription_key = numbered_roles.subscription_key
+                        and changes.occurred_at >= coalesce(numbered_roles.period_end_at, numbered_roles.started_at)
+                        and changes.occurred_at <= numbered_roles.matched_at
+                )
+                then 'update'
+            else 'unexpected'
+        end as role,
+        coalesce(
+            meter_twins.billing_period_key,
+            case when numbered_roles.number_in_period = 1 then numbered_roles.billing_period_key end
+        ) as billing_period_key,
+        coalesce(meter_twins.period_type, numbered_roles.period_type) as period_type
+    from numbered_roles
+    left join meter_twins on numbered_roles.order_key = meter_twins.order_key
+
+)
+
+select * from settlements

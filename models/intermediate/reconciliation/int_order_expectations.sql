@@ -1,0 +1,312 @@
+{#
+    One row per paid order, and one per order that usage and the subscription say should exist and that was not paid:
+    what it should have come to. The status is judged in order_reconciliation.
+#}
+
+with
+
+orders as (
+
+    select * from {{ ref('int_orders_merged') }}
+
+),
+
+settlements as (
+
+    select * from {{ ref('int_order_settlements') }}
+
+),
+
+subscriptions as (
+
+    select * from {{ ref('int_subscriptions_merged') }}
+
+),
+
+periods as (
+
+    select * from {{ ref('int_subscription_periods') }}
+
+),
+
+metering_periods as (
+
+    select * from {{ ref('int_metering_periods') }}
+
+),
+
+static_amounts as (
+
+    select * from {{ ref('int_subscription_static_amounts') }}
+
+),
+
+quantities as (
+
+    select * from {{ ref('int_metered_quantities') }}
+
+),
+
+first_periods as (
+
+    select * from periods
+    where period_type = 'subscription'
+    qualify row_number() over (partition by subscription_key order by period_start_at) = 1
+
+),
+
+metered_amounts as (
+
+    select
+        billing_period_key,
+        case when count(*) = count(expected_amount) then cast(sum(expected_amount) as bigint) end as expected_amount,
+        count(*) filter (where event_count > 0 or credited_units > 0) as active_price_count,
+        cast(sum(cutoff_low_amount) as bigint) as cutoff_low_amount,
+        cast(sum(cutoff_high_amount) as bigint) as cutoff_high_amount
+    from quantities
+    group by billing_period_key
+
+),
+
+{# What each period's settling order should carry in advance: the price of the period that starts then. #}
+settled_periods as (
+
+    select
+        periods.billing_period_key,
+        periods.subscription_key,
+        periods.period_type,
+        periods.period_start_at,
+        periods.period_end_at,
+        periods.is_closed,
+        {# After a pause the order comes with the resumption. #}
+        case
+            when periods.period_type = 'subscription' and periods.next_period_start_at is not null
+                then periods.next_period_start_at
+            else periods.period_end_at
+        end as due_at,
+        periods.next_period_start_at is null
+            and pauses.subscription_key is not null as is_waiting_for_resumption,
+        case
+            when periods.period_type = 'meter' or periods.next_period_start_at is null then 0
+            else static_amounts.static_amount
+        end as static_amount,
+        case
+            when metering_periods.billing_period_key is null then 0
+            when metered_amounts.billing_period_key is null then 0
+            else metered_amounts.expected_amount
+        end as metered_amount,
+        metered_amounts.active_price_count,
+        coalesce(metered_amounts.cutoff_low_amount, 0) as cutoff_low_amount,
+        coalesce(metered_amounts.cutoff_high_amount, 0) as cutoff_high_amount,
+        coalesce(own_amounts.has_known_prices, true) as has_known_prices
+    from periods
+    left join static_amounts
+        on
+            periods.subscription_key = static_amounts.subscription_key
+            and periods.next_period_start_at = static_amounts.period_start_at
+            and periods.period_type = 'subscription'
+    left join static_amounts as own_amounts on periods.billing_period_key = own_amounts.billing_period_key
+    left join metering_periods on periods.billing_period_key = metering_periods.billing_period_key
+    left join metered_amounts on periods.billing_period_key = metered_amounts.billing_period_key
+    left join {{ ref('int_subscription_pauses') }} as pauses
+        on
+            periods.subscription_key = pauses.subscription_key
+            and periods.period_end_at = pauses.paused_at
+
+),
+
+first_orders as (
+
+    select
+        first_periods.subscription_key,
+        first_periods.period_start_at as due_at,
+        case when first_periods.is_trial then 0 else static_amounts.static_amount end as static_amount,
+        first_periods.is_trial
+    from first_periods
+    left join static_amounts on first_periods.billing_period_key = static_amounts.billing_period_key
+
+),
+
+{# A reset or a change of interval starts a full new period at once, and charges it with the change. #}
+restarts as (
+
+    select
+        settlements.order_key,
+        max(static_amounts.static_amount) as static_amount
+    from settlements
+    inner join static_amounts
+        on
+            settlements.subscription_key = static_amounts.subscription_key
+            and static_amounts.period_start_at <= settlements.matched_at
+            and settlements.matched_at < static_amounts.period_start_at + interval '1 hour'
+    inner join periods on static_amounts.billing_period_key = periods.billing_period_key
+    inner join {{ ref('int_subscription_boundaries_seen') }} as boundaries
+        on
+            static_amounts.subscription_key = boundaries.subscription_key
+            and static_amounts.period_start_at = boundaries.boundary_at
+            and boundaries.is_reset
+    where settlements.role = 'update'
+    group by settlements.order_key
+
+),
+
+paid_orders as (
+
+    select
+        orders.order_key,
+        orders.order_id,
+        orders.organization_id,
+        orders.customer_key,
+        orders.subscription_key,
+        orders.subscription_id,
+        orders.currency,
+        orders.paid_at,
+        orders.subtotal_amount as billed_subtotal_amount,
+        orders.has_object and orders.items is not null as has_lines,
+        coalesce(list_sum(list_transform(
+            list_filter(orders.items, lambda item: item.proration), lambda item: item.amount
+        )), 0) as proration_amount,
+        settlements.role,
+        settlements.billing_period_key,
+        settled_periods.period_start_at,
+        settled_periods.period_end_at,
+        case settlements.role
+            when 'first' then first_orders.due_at
+            when 'cycle' then settled_periods.due_at
+        end as due_at,
+        case settlements.role
+            when 'first' then first_orders.static_amount
+            when 'cycle' then settled_periods.static_amount
+            when 'update' then coalesce(restarts.static_amount, 0)
+            else 0
+        end as expected_static_amount,
+        case settlements.role when 'cycle' then settled_periods.metered_amount else 0 end as expected_metered_amount,
+        settled_periods.active_price_count,
+        coalesce(settled_periods.cutoff_low_amount, 0) as cutoff_low_amount,
+        coalesce(settled_periods.cutoff_high_amount, 0) as cutoff_high_amount,
+        settlements.role = 'first' and coalesce(first_orders.is_trial, false) as is_trial_start,
+        coalesce(settled_periods.has_known_prices, true) as has_known_prices,
+        null as missing_order_cause
+    from orders
+    inner join settlements on orders.order_key = settlements.order_key
+    left join settled_periods on settlements.billing_period_key = settled_periods.billing_period_key
+    left join first_orders on orders.subscription_key = first_orders.subscription_key
+    left join restarts on orders.order_key = restarts.order_key
+    where orders.is_paid
+
+),
+
+{# An order that exists unpaid is named, so that the reader need not look for it. #}
+unpaid_orders as (
+
+    select
+        settlements.billing_period_key,
+        settlements.subscription_key,
+        settlements.role,
+        orders.order_key,
+        orders.order_id
+    from settlements
+    inner join orders on settlements.order_key = orders.order_key
+    where not orders.is_paid and orders.status != 'draft'
+    qualify row_number() over (
+        partition by settlements.subscription_key, settlements.role, settlements.billing_period_key
+        order by orders.matched_at desc, orders.order_id
+    ) = 1
+
+),
+
+missing_cycle_orders as (
+
+    select
+        unpaid_orders.order_key,
+        unpaid_orders.order_id,
+        subscriptions.organization_id,
+        subscriptions.customer_key,
+        settled_periods.subscription_key,
+        subscriptions.subscription_id,
+        subscriptions.currency,
+        null as paid_at,
+        null as billed_subtotal_amount,
+        false as has_lines,
+        0 as proration_amount,
+        'cycle' as role,
+        settled_periods.billing_period_key,
+        settled_periods.period_start_at,
+        settled_periods.period_end_at,
+        settled_periods.due_at,
+        settled_periods.static_amount as expected_static_amount,
+        settled_periods.metered_amount as expected_metered_amount,
+        settled_periods.active_price_count,
+        settled_periods.cutoff_low_amount,
+        settled_periods.cutoff_high_amount,
+        false as is_trial_start,
+        settled_periods.has_known_prices,
+        case
+            when unpaid_orders.order_key is not null then 'unpaid_order'
+            when subscriptions.ended_at is not null and subscriptions.ended_at <= settled_periods.period_end_at + interval '1 day'
+                and subscriptions.ends_at is null then 'revoked'
+            else 'missing_order'
+        end as missing_order_cause
+    from settled_periods
+    inner join subscriptions on settled_periods.subscription_key = subscriptions.subscription_key
+    anti join paid_orders on settled_periods.billing_period_key = paid_orders.billing_period_key
+    left join unpaid_orders
+        on
+            settled_periods.billing_period_key = unpaid_orders.billing_period_key
+            and unpaid_orders.role = 'cycle'
+    where settled_periods.is_closed and not settled_periods.is_waiting_for_resumption
+
+),
+
+missing_first_orders as (
+
+    select
+        unpaid_orders.order_key,
+        unpaid_orders.order_id,
+        subscriptions.organization_id,
+        subscriptions.customer_key,
+        first_orders.subscription_key,
+        subscriptions.subscription_id,
+        subscriptions.currency,
+        null as paid_at,
+        null as billed_subtotal_amount,
+        false as has_lines,
+        0 as proration_amount,
+        'first' as role,
+        null as billing_period_key,
+        null as period_start_at,
+        null as period_end_at,
+        first_orders.due_at,
+        first_orders.static_amount as expected_static_amount,
+        0 as expected_metered_amount,
+        0 as active_price_count,
+        0 as cutoff_low_amount,
+        0 as cutoff_high_amount,
+        false as is_trial_start,
+        true as has_known_prices,
+        case when unpaid_orders.order_key is not null then 'unpaid_order' else 'missing_order' end as missing_order_cause
+    from first_orders
+    inner join subscriptions on first_orders.subscription_key = subscriptions.subscription_key
+    left join unpaid_orders
+        on
+            first_orders.subscription_key = unpaid_orders.subscription_key
+            and unpaid_orders.role = 'first'
+    where
+        not exists (
+            select 1 from paid_orders
+            where paid_orders.subscription_key = first_orders.subscription_key and paid_orders.role = 'first'
+        )
+
+),
+
+expectations as (
+
+    select * from paid_orders
+    union all by name
+    select * from missing_cycle_orders
+    union all by name
+    select * from missing_first_orders
+
+)
+
+select * from expectations

@@ -1,0 +1,212 @@
+{#
+    One row per subscription, period type and instant at which something seen says that a period starts. A boundary
+    that was seen beats a computed one. Exact ones come from the objects and from events that name the boundary; a
+    cycle event is only stamped when the job ran, up to a day after it.
+#}
+
+with
+
+subscriptions as (
+
+    select * from {{ ref('int_subscriptions_merged') }}
+
+),
+
+versions as (
+
+    select * from {{ ref('stg_polar__subscriptions') }}
+
+),
+
+latest_versions as (
+
+    select * from versions
+    {{ latest_version('organization_id, subscription_id') }}
+
+),
+
+system_events as (
+
+    select
+        system_events.*,
+        subscriptions.subscription_key
+    from {{ ref('stg_polar__system_events') }} as system_events
+    inner join subscriptions
+        on
+            system_events.organization_id = subscriptions.organization_id
+            and system_events.subscription_id = subscriptions.subscription_id
+
+),
+
+products as (
+
+    select * from {{ ref('stg_polar__products') }}
+
+),
+
+{# A meter's reset names the customer, not the subscription: it is used where the customer has only one. #}
+customers_with_one_subscription as (
+
+    select
+        organization_id,
+        customer_id,
+        min(subscription_key) as subscription_key,
+        bool_or(meter_interval is not null) as has_meter_cycle
+    from subscriptions
+    group by organization_id, customer_id
+    having count(*) = 1
+
+),
+
+meter_resets as (
+
+    select distinct
+        customers_with_one_subscription.subscription_key,
+        case when customers_with_one_subscription.has_meter_cycle then 'meter' else 'subscription' end as period_type,
+        resets.occurred_at as boundary_at
+    from {{ ref('stg_polar__system_events') }} as resets
+    inner join customers_with_one_subscription
+        on
+            resets.organization_id = customers_with_one_subscription.organization_id
+            and resets.customer_id = customers_with_one_subscription.customer_id
+    where resets.event_name = 'meter.reset'
+
+),
+
+boundaries as (
+
+    select
+        subscriptions.subscription_key,
+        'subscription' as period_type,
+        versions.current_period_start_at as boundary_at,
+        true as is_exact,
+        false as is_reset,
+        versions.recurring_interval as interval_name,
+        versions.recurring_interval_count as interval_count
+    from versions
+    inner join subscriptions
+        on
+            versions.organization_id = subscriptions.organization_id
+            and versions.subscription_id = subscriptions.subscription_id
+    union all
+    {# Only the latest version's end is a fact: an earlier one may have been moved since. #}
+    select
+        subscriptions.subscription_key,
+        'subscription' as period_type,
+        latest_versions.current_period_end_at as boundary_at,
+        true as is_exact,
+        false as is_reset,
+        latest_versions.recurring_interval as interval_name,
+        latest_versions.recurring_interval_count as interval_count
+    from latest_versions
+    inner join subscriptions
+        on
+            latest_versions.organization_id = subscriptions.organization_id
+            and latest_versions.subscription_id = subscriptions.subscription_id
+    where subscriptions.ended_at is null and subscriptions.status != 'paused'
+    union all
+    select
+        subscriptions.subscription_key,
+        'meter' as period_type,
+        versions.current_meter_period_start_at as boundary_at,
+        true as is_exact,
+        false as is_reset,
+        subscriptions.meter_interval as interval_name,
+        subscriptions.meter_interval_count as interval_count
+    from versions
+    inner join subscriptions
+        on
+            versions.organization_id = subscriptions.organization_id
+            and versions.subscription_id = subscriptions.subscription_id
+    union all
+    select
+        subscription_key,
+        period_type,
+        boundary_at,
+        true as is_exact,
+        false as is_reset,
+        null as interval_name,
+        null as interval_count
+    from meter_resets
+    union all
+    select
+        subscription_key,
+        'subscription' as period_type,
+        coalesce(new_period_end_at, billing_period_end_at) as boundary_at,
+        true as is_exact,
+        false as is_reset,
+        null as interval_name,
+        null as interval_count
+    from system_events
+    where event_name in ('subscription.billing_period_updated', 'subscription.updated')
+    union all
+    select
+        subscription_key,
+        'subscription' as period_type,
+        occurred_at as boundary_at,
+        false as is_exact,
+        event_name = 'subscription.resumed' as is_reset,
+        recurring_interval as interval_name,
+        recurring_interval_count as interval_count
+    from system_events
+    where event_name in ('subscription.cycled', 'subscription.resumed')
+    union all
+    select
+        subscription_key,
+        'subscription' as period_type,
+        occurred_at as boundary_at,
+        true as is_exact,
+        true as is_reset,
+        null as interval_name,
+        null as interval_count
+    from system_events
+    where event_name = 'subscription.updated' and proration_behavior = 'reset'
+    union all
+    {# A plan with another interval starts a new full period at once. #}
+    select
+        system_events.subscription_key,
+        'subscription' as period_type,
+        system_events.occurred_at as boundary_at,
+        true as is_exact,
+        true as is_reset,
+        new_products.recurring_interval as interval_name,
+        new_products.recurring_interval_count as interval_count
+    from system_events
+    inner join products as old_products
+        on
+            system_events.organization_id = old_products.organization_id
+            and system_events.old_product_id = old_products.product_id
+    inner join products as new_products
+        on
+            system_events.organization_id = new_products.organization_id
+            and system_events.new_product_id = new_products.product_id
+    where
+        system_events.event_name = 'subscription.product_updated'
+        and (old_products.recurring_interval, old_products.recurring_interval_count)
+        is distinct from (new_products.recurring_interval, new_products.recurring_interval_count)
+    union all
+    {# With a cycle of its own, a meter is settled when the plan changes and when the subscription goes on. #}
+    select
+        subscription_key,
+        'meter' as period_type,
+        occurred_at as boundary_at,
+        true as is_exact,
+        event_name = 'subscription.resumed' as is_reset,
+        null as interval_name,
+        null as interval_count
+    from system_events
+    where event_name in ('subscription.product_updated', 'subscription.resumed')
+
+)
+
+select
+    subscription_key,
+    period_type,
+    boundary_at,
+    bool_or(is_exact) as is_exact,
+    bool_or(is_reset) as is_reset,
+    max(interval_name) as interval_name,
+    max(interval_count) as interval_count
+from boundaries
+where boundary_at is not null
+group by subscription_key, period_type, boundary_at

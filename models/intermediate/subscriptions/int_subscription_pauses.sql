@@ -1,0 +1,103 @@
+{#
+    One row per interruption: from when billing stopped to when it went on (null while paused). A revocation that was
+    reinstated later is one too; one that was not is the subscription's end.
+#}
+
+with
+
+subscriptions as (
+
+    select * from {{ ref('int_subscriptions_merged') }}
+
+),
+
+system_events as (
+
+    select * from {{ ref('stg_polar__system_events') }}
+
+),
+
+stops as (
+
+    select
+        subscriptions.subscription_key,
+        coalesce(system_events.paused_at, system_events.occurred_at) as instant,
+        'stop' as kind
+    from system_events
+    inner join subscriptions
+        on
+            system_events.organization_id = subscriptions.organization_id
+            and system_events.subscription_id = subscriptions.subscription_id
+    where system_events.event_name = 'subscription.paused'
+    union
+    select
+        subscription_key,
+        paused_at as instant,
+        'stop' as kind
+    from subscriptions
+    where paused_at is not null and status = 'paused'
+    union
+    select
+        subscriptions.subscription_key,
+        revocations.occurred_at as instant,
+        'stop' as kind
+    from system_events as revocations
+    inner join subscriptions
+        on
+            revocations.organization_id = subscriptions.organization_id
+            and revocations.subscription_id = subscriptions.subscription_id
+    inner join system_events as reinstatements
+        on
+            revocations.organization_id = reinstatements.organization_id
+            and revocations.subscription_id = reinstatements.subscription_id
+            and revocations.occurred_at < reinstatements.occurred_at
+    where
+        revocations.event_name = 'subscription.revoked'
+        and reinstatements.event_name = 'subscription.reinstated'
+
+),
+
+starts as (
+
+    select
+        subscriptions.subscription_key,
+        system_events.occurred_at as instant,
+        'start' as kind
+    from system_events
+    inner join subscriptions
+        on
+            system_events.organization_id = subscriptions.organization_id
+            and system_events.subscription_id = subscriptions.subscription_id
+    where system_events.event_name in ('subscription.resumed', 'subscription.reinstated')
+
+),
+
+switches as (
+
+    select * from stops
+    union all
+    select * from starts
+
+),
+
+ordered_switches as (
+
+    select
+        subscription_key,
+        instant,
+        kind,
+        lag(kind) over switch_order as previous_kind,
+        min(case when kind = 'start' then instant end) over (
+            partition by subscription_key order by instant, kind desc rows between 1 following and unbounded following
+        ) as resumed_at
+    from switches
+    window switch_order as (partition by subscription_key order by instant, kind desc)
+
+)
+
+select
+    subscription_key,
+    instant as paused_at,
+    resumed_at
+from ordered_switches
+where kind = 'stop' and previous_kind is distinct from 'stop'

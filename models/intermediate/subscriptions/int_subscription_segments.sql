@@ -1,0 +1,252 @@
+{#
+    One row per stretch of a subscription in which every boundary is the start plus whole intervals. A seen boundary
+    that the series already has changes nothing; any other starts a new stretch there. Pauses and the end cut it.
+#}
+
+with recursive
+
+subscriptions as (
+
+    select * from {{ ref('int_subscriptions_merged') }}
+
+),
+
+boundaries as (
+
+    select * from {{ ref('int_subscription_boundaries_seen') }}
+
+),
+
+pauses as (
+
+    select * from {{ ref('int_subscription_pauses') }}
+
+),
+
+period_types as (
+
+    select
+        subscription_key,
+        'subscription' as period_type
+    from subscriptions
+    union all
+    select
+        subscription_key,
+        'meter' as period_type
+    from subscriptions
+    where
+        meter_interval is not null
+        or subscription_key in (
+            select boundaries.subscription_key from boundaries
+            where boundaries.period_type = 'meter' and boundaries.interval_name is not null
+        )
+
+),
+
+first_boundaries as (
+
+    select
+        subscription_key,
+        period_type,
+        min(boundary_at) as boundary_at,
+        arg_min(interval_name, boundary_at) filter (where interval_name is not null) as interval_name,
+        arg_min(interval_count, boundary_at) filter (where interval_name is not null) as interval_count
+    from boundaries
+    group by subscription_key, period_type
+
+),
+
+{# A plan's interval may have changed since: the first stretch has the interval first seen. #}
+starts as (
+
+    select
+        period_types.subscription_key,
+        period_types.period_type,
+        coalesce(subscriptions.started_at, first_boundaries.boundary_at) as started_at,
+        subscriptions.trial_ends_at,
+        case period_types.period_type
+            when 'meter' then coalesce(subscriptions.meter_interval, first_boundaries.interval_name, 'month')
+            else coalesce(first_boundaries.interval_name, subscriptions.recurring_interval)
+        end as interval_name,
+        coalesce(
+            case period_types.period_type
+                when 'meter' then coalesce(subscriptions.meter_interval_count, first_boundaries.interval_count)
+                else coalesce(first_boundaries.interval_count, subscriptions.recurring_interval_count)
+            end,
+            1
+        ) as interval_count,
+        {# An end that was scheduled takes effect when the job runs: the schedule is the boundary. #}
+        case
+            when
+                subscriptions.ends_at <= subscriptions.ended_at
+                and subscriptions.ended_at < subscriptions.ends_at + interval '1 day'
+                then subscriptions.ends_at
+            else subscriptions.ended_at
+        end as ended_at
+    from period_types
+    inner join subscriptions on period_types.subscription_key = subscriptions.subscription_key
+    left join first_boundaries
+        on
+            period_types.subscription_key = first_boundaries.subscription_key
+            and period_types.period_type = first_boundaries.period_type
+
+),
+
+{# A trial is one period of its own; the series starts when it ends. #}
+anchors as (
+
+    select
+        *,
+        case when trial_ends_at > started_at then trial_ends_at else started_at end as anchored_at
+    from starts
+    where started_at is not null
+
+),
+
+later_boundaries as (
+
+    select
+        boundaries.*,
+        row_number() over (
+            partition by boundaries.subscription_key, boundaries.period_type order by boundaries.boundary_at
+        ) as boundary_number
+    from boundaries
+    inner join anchors
+        on
+            boundaries.subscription_key = anchors.subscription_key
+            and boundaries.period_type = anchors.period_type
+    where boundaries.boundary_at > anchors.anchored_at
+
+),
+
+series as (
+
+    select
+        subscription_key,
+        period_type,
+        cast(0 as bigint) as boundary_number,
+        anchored_at as segment_start_at,
+        interval_name,
+        interval_count
+    from anchors
+    union all
+    select
+        series.subscription_key,
+        series.period_type,
+        later_boundaries.boundary_number,
+        case
+            when not later_boundaries.is_reset and series.interval_name is not null
+                and coalesce(later_boundaries.interval_name, series.interval_name) = series.interval_name
+                and (
+                    later_boundaries.boundary_at = {{ add_intervals('series.segment_start_at', 'series.interval_name', 'series.interval_count', whole_intervals('series.segment_start_at', 'series.interval_name', 'series.interval_count', 'later_boundaries.boundary_at')) }}
+                    or (
+                        not later_boundaries.is_exact
+                        and later_boundaries.boundary_at < interval '1 day' + {{ add_intervals('series.segment_start_at', 'series.interval_name', 'series.interval_count', whole_intervals('series.segment_start_at', 'series.interval_name', 'series.interval_count', 'later_boundaries.boundary_at')) }}
+                    )
+                )
+                then series.segment_start_at
+            else later_boundaries.boundary_at
+        end as segment_start_at,
+        coalesce(later_boundaries.interval_name, series.interval_name) as interval_name,
+        coalesce(later_boundaries.interval_count, series.interval_count) as interval_count
+    from series
+    inner join later_boundaries
+        on
+            series.subscription_key = later_boundaries.subscription_key
+            and series.period_type = later_boundaries.period_type
+            and series.boundary_number + 1 = later_boundaries.boundary_number
+
+),
+
+segment_starts as (
+
+    select
+        subscription_key,
+        period_type,
+        segment_start_at,
+        false as is_trial,
+        any_value(interval_name) as interval_name,
+        any_value(interval_count) as interval_count
+    from series
+    group by subscription_key, period_type, segment_start_at
+    union all
+    select
+        subscription_key,
+        period_type,
+        started_at as segment_start_at,
+        true as is_trial,
+        interval_name,
+        interval_count
+    from anchors
+    where anchored_at > started_at
+
+),
+
+next_starts as (
+
+    select
+        segment_starts.*,
+        lead(segment_starts.segment_start_at) over (
+            partition by segment_starts.subscription_key, segment_starts.period_type
+            order by segment_starts.segment_start_at
+        ) as next_start_at,
+        anchors.ended_at
+    from segment_starts
+    inner join anchors
+        on
+            segment_starts.subscription_key = anchors.subscription_key
+            and segment_starts.period_type = anchors.period_type
+
+),
+
+first_pauses as (
+
+    select
+        next_starts.subscription_key,
+        next_starts.period_type,
+        next_starts.segment_start_at,
+        min(pauses.paused_at) as paused_at
+    from next_starts
+    inner join pauses
+        on
+            next_starts.subscription_key = pauses.subscription_key
+            and next_starts.segment_start_at <= pauses.paused_at
+    group by next_starts.subscription_key, next_starts.period_type, next_starts.segment_start_at
+
+),
+
+{# least() skips nulls: what is not known does not cut. #}
+cut_segments as (
+
+    select
+        next_starts.subscription_key,
+        next_starts.period_type,
+        next_starts.segment_start_at,
+        next_starts.is_trial,
+        next_starts.interval_name,
+        next_starts.interval_count,
+        coalesce(
+            least(next_starts.next_start_at, next_starts.ended_at, first_pauses.paused_at),
+            timestamp 'infinity'
+        ) as segment_end_at,
+        next_starts.ended_at
+    from next_starts
+    left join first_pauses
+        on
+            next_starts.subscription_key = first_pauses.subscription_key
+            and next_starts.period_type = first_pauses.period_type
+            and next_starts.segment_start_at = first_pauses.segment_start_at
+
+)
+
+select
+    subscription_key,
+    period_type,
+    segment_start_at,
+    is_trial,
+    interval_name,
+    interval_count,
+    segment_end_at,
+    coalesce(segment_end_at = ended_at, false) as is_last
+from cut_segments
+where segment_start_at < segment_end_at

@@ -1,0 +1,52 @@
+with
+
+known_customers as (
+
+    select * from {{ ref('int_customers_merged') }}
+
+),
+
+usage_events as (
+
+    select * from {{ ref('int_usage_events_attributed') }}
+
+),
+
+usage_by_customer as (
+
+    select
+        organization_id,
+        customer_key,
+        min(customer_id) as customer_id,
+        min(external_customer_id) as external_customer_id,
+        min(occurred_at) as first_usage_at,
+        max(occurred_at) as last_usage_at,
+        count(*) as usage_event_count
+    from usage_events
+    group by organization_id, customer_key
+
+),
+
+customers as (
+
+    select
+        coalesce(known_customers.customer_key, usage_by_customer.customer_key) as customer_key,
+        coalesce(known_customers.organization_id, usage_by_customer.organization_id) as organization_id,
+        coalesce(known_customers.customer_id, usage_by_customer.customer_id) as customer_id,
+        case
+            when known_customers.customer_key is null then usage_by_customer.external_customer_id
+            else known_customers.external_customer_id
+        end as external_customer_id,
+        known_customers.customer_type,
+        known_customers.customer_key is not null as is_known_to_polar,
+        known_customers.created_at,
+        known_customers.deleted_at,
+        usage_by_customer.first_usage_at,
+        usage_by_customer.last_usage_at,
+        coalesce(usage_by_customer.usage_event_count, 0) as usage_event_count
+    from known_customers
+    full outer join usage_by_customer on known_customers.customer_key = usage_by_customer.customer_key
+
+)
+
+select * from customers

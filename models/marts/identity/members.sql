@@ -1,0 +1,27 @@
+with
+
+usage_events as (
+
+    select * from {{ ref('int_usage_events_attributed') }}
+    where member_key != 'unattributed'
+
+),
+
+{# A member known by both ids is one row: its Polar id may come from one event and its external id from another. #}
+members as (
+
+    select
+        member_key,
+        customer_key,
+        organization_id,
+        min(member_id) as member_id,
+        min(external_member_id) as external_member_id,
+        min(occurred_at) as first_usage_at,
+        max(occurred_at) as last_usage_at,
+        count(*) as usage_event_count
+    from usage_events
+    group by member_key, customer_key, organization_id
+
+)
+
+select * from members

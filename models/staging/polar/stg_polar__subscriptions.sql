@@ -1,0 +1,81 @@
+{{ config(materialized='table') }}
+
+{# One row per version of a subscription, from the subscription itself or from an order that embeds it. #}
+{% set subscription -%}
+{
+    "id": "VARCHAR", "created_at": "VARCHAR", "modified_at": "VARCHAR", "amount": "BIGINT", "currency": "VARCHAR",
+    "recurring_interval": "VARCHAR", "recurring_interval_count": "BIGINT", "status": "VARCHAR",
+    "current_period_start": "VARCHAR", "current_period_end": "VARCHAR",
+    "current_meter_period_start": "VARCHAR", "current_meter_period_end": "VARCHAR",
+    "trial_start": "VARCHAR", "trial_end": "VARCHAR", "cancel_at_period_end": "BOOLEAN", "canceled_at": "VARCHAR",
+    "started_at": "VARCHAR", "ends_at": "VARCHAR", "ended_at": "VARCHAR", "past_due_at": "VARCHAR",
+    "paused_at": "VARCHAR", "resumes_at": "VARCHAR", "customer_id": "VARCHAR", "product_id": "VARCHAR",
+    "discount_id": "VARCHAR", "seats": "BIGINT", "units": "BIGINT"
+}
+{%- endset %}
+{% set subscription = subscription | replace("\n", " ") %}
+
+with
+
+resources as (
+
+    select * from {{ source('raw', 'resources') }}
+
+),
+
+seen_subscriptions as (
+
+    select
+        resources.* exclude (payload, modified_at),
+        from_json(payload, '{{ subscription }}') as subscription
+    from resources
+    where kind = 'subscriptions'
+    union all
+    select
+        resources.* exclude (payload, modified_at),
+        from_json(payload, '{"subscription": {{ subscription }}}').subscription as subscription
+    from resources
+    where kind = 'orders'
+
+),
+
+typed_subscriptions as (
+
+    select
+        organization_id,
+        lower(subscription.id) as subscription_id,
+        lower(subscription.customer_id) as customer_id,
+        lower(subscription.product_id) as product_id,
+        lower(subscription.discount_id) as discount_id,
+        subscription.status as status,
+        subscription.amount as amount,
+        lower(subscription.currency) as currency,
+        subscription.recurring_interval as recurring_interval,
+        coalesce(subscription.recurring_interval_count, 1) as recurring_interval_count,
+        subscription.seats as seats,
+        subscription.units as units,
+        coalesce(subscription.cancel_at_period_end, false) as is_cancel_at_period_end,
+        {{ utc('subscription.created_at') }} as created_at,
+        {{ utc('subscription.modified_at') }} as modified_at,
+        {{ utc('subscription.started_at') }} as started_at,
+        {{ utc('subscription.trial_start') }} as trial_started_at,
+        {{ utc('subscription.trial_end') }} as trial_ends_at,
+        {{ utc('subscription.current_period_start') }} as current_period_start_at,
+        {{ utc('subscription.current_period_end') }} as current_period_end_at,
+        {{ utc('subscription.current_meter_period_start') }} as current_meter_period_start_at,
+        {{ utc('subscription.current_meter_period_end') }} as current_meter_period_end_at,
+        {{ utc('subscription.canceled_at') }} as canceled_at,
+        {{ utc('subscription.ends_at') }} as ends_at,
+        {{ utc('subscription.ended_at') }} as ended_at,
+        {{ utc('subscription.paused_at') }} as paused_at,
+        md5(cast(subscription as varchar)) as content_hash,
+        webhook_at,
+        load_id,
+        file_number,
+        record_number
+    from seen_subscriptions
+    where subscription.id is not null
+
+)
+
+select * from typed_subscriptions
