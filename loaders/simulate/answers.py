@@ -104,7 +104,7 @@ class Answers:
             "is_paid": order.paid_at is not None,
             "is_voided": order.status == "void",
             "has_lines": has_lines,
-            "created_at": iso(draft.created_at),
+            "created_at": iso_or_none(draft.created_at if has_lines or order.payment != "none" else order.paid_at),
             "paid_at": iso_or_none(order.paid_at),
             "currency": draft.currency,
             "subtotal_amount": order.subtotal,
@@ -193,10 +193,10 @@ def _expected(finding: Finding) -> Json:
 
 
 def _billed(finding: Finding) -> Json:
-    """What the paid order says; nothing is billed by an order that is missing or unpaid."""
+    """What the paid order says, or since when an order is owed."""
     order = finding.order
     if order is None or order.paid_at is None:
-        return {}
+        return {"due_at": iso(finding.draft.boundary_at)}
     return {"proration_amount": order.proration, "billed_subtotal_amount": order.subtotal}
 
 

@@ -77,8 +77,9 @@ class Metering:
         self._organization = organization
         self.outcomes: list[Outcome] = []
         self.rows: dict[tuple[Subscription, datetime], list[UsageRow]] = {}
-        for subscription in organization.subscriptions:
-            for period in usage_periods(subscription):
+        self._periods = {subscription: usage_periods(subscription) for subscription in organization.subscriptions}
+        for subscription, periods in self._periods.items():
+            for period in periods:
                 prices = subscription.phase_before(period.end_at).metered_prices
                 self.rows[subscription, period.start_at] = [UsageRow(period, price) for price in prices]
         for usage in organization.usages:
@@ -119,7 +120,7 @@ class Metering:
 
     def _place(self, usage: Usage, meter: Meter, subscription: Subscription) -> Outcome:
         price = subscription.price_at(meter, usage.received_at)
-        period = next(p for p in usage_periods(subscription) if p.holds(usage.received_at))
+        period = next(p for p in self._periods[subscription] if p.holds(usage.received_at))
         if period.closing == "trial":
             return Outcome(usage, meter, "trial", period, price)
         row = next((row for row in self.rows_of(period) if row.price is price), None)
@@ -140,7 +141,7 @@ class Metering:
         subscription = self._carrier(credit.customer, credit.meter, credit.received_at)
         if subscription is None:
             return
-        for period in usage_periods(subscription):
+        for period in self._periods[subscription]:
             if period.holds(credit.received_at):
                 row = next(row for row in self.rows_of(period) if row.meter is credit.meter)
                 row.credits.append(credit)

@@ -40,6 +40,7 @@ class _StoriesB:
         self._plan_change()
         self._billed_wrongly()
         self._paid_by_balance()
+        self._unexplained_orders()
         self._trial_and_ending()
         self._hierarchy()
         self._strangers()
@@ -89,6 +90,16 @@ class _StoriesB:
         self.build.stream(covered, REQUEST, "2026-01-12T10:00", 20)
         free = self._customer(7)
         self.build.subscribe(free, self.free, "2026-01-13T09:00")
+
+    def _unexplained_orders(self) -> None:
+        """A one-time purchase, and a renewal of a subscription whose beginning no export holds."""
+        customer = self._customer(10)
+        setup = self.build.product("Onboarding", self.build.fixed("Onboarding", 2500), interval=None)
+        self.organization.loose_orders.append(LooseOrder(customer, at("2026-02-17T15:00"), 2500, setup))
+        unseen = self.build.subscribe(customer, self.basic, "2026-01-19T09:00")
+        self.organization.subscriptions.remove(unseen)
+        renewal = LooseOrder(customer, at("2026-03-19T09:00"), 1900, self.basic, unseen)
+        self.organization.loose_orders.append(renewal)
 
     def _trial_and_ending(self) -> None:
         trying = self._customer(8)

@@ -62,7 +62,7 @@ class Reconciling:
         if order is None or order.paid_at is None:
             return self._unpaid(draft, order)
         if draft.loose_amount is not None:
-            return _loose(draft, order)
+            return self._loose(draft, order)
         reason = self._incomparable(draft)
         if reason:
             return Finding(draft, order, "not_comparable", reason)
@@ -74,6 +74,14 @@ class Reconciling:
             return None
         status = "pending" if draft.boundary_at + GRACE > AS_OF else "unbilled"
         return Finding(draft, order, status, "unpaid_order" if order else "missing_order", variance=-expected)
+
+    def _loose(self, draft: Draft, order: Order) -> Finding:
+        """Orders no renewal explains; a subscription nobody described cannot be compared with."""
+        if draft.subscription is None:
+            return Finding(draft, order, "not_comparable", "one_time")
+        if draft.subscription not in self._organization.subscriptions:
+            return Finding(draft, order, "not_comparable", "missing_subscription")
+        return Finding(draft, order, "unexpected", "unexplained", variance=order.subtotal, allowed=0)
 
     def _incomparable(self, draft: Draft) -> str | None:
         if draft.period is None:
@@ -111,9 +119,3 @@ class Reconciling:
 def _rerated(row: UsageRow, without: list[Usage] | None = None, more: list[Usage] | None = None) -> int:
     kept = [usage for usage in row.usages if usage not in (without or [])]
     return row.amount_of(row.meter.aggregate([*kept, *(more or [])]))
-
-
-def _loose(draft: Draft, order: Order) -> Finding:
-    if draft.subscription is None:
-        return Finding(draft, order, "not_comparable", "one_time")
-    return Finding(draft, order, "unexpected", "unexplained", variance=order.subtotal, allowed=0)

@@ -22,6 +22,18 @@ README = (
     "a key that a row lacks is not part of its answer.\n"
 )
 
+KEYS = {
+    "absent": "a key that a row lacks, or a section for a table not listed here, is not part of the answer",
+    "landing": "one load of data/ into an empty home, files in order of their paths",
+    "customer_months": "organization_id, customer_id (null: unknown to Polar), external_customer_id, month",
+    "usage_daily": "organization_id, event_name, usage_date",
+    "meter_usage": "subscription_id, price_id, period_start_at; rows of no usage and no credits may be left out",
+    "orders": "order_id",
+    "order_reconciliation": "order_id, or subscription_id@due_at where no order exists",
+    "billing_outcomes": "organization_id, outcome",
+    "totals_by_currency": "organization_id, currency; paid orders only",
+}
+
 
 def write_world(directory: Path, seed: int = 7, scale: int = 1) -> None:
     """Write `data/`, `answers.json` and `README.txt`; the same seed and scale give the same bytes on any day."""
@@ -55,6 +67,7 @@ def _answers(files: list[DataFile], sections: dict[str, list[Json]], seed: int, 
         "as_of": iso(AS_OF),
         "seed": seed,
         "scale": scale,
+        "keys": KEYS,
         "landing": {"files": counts, "totals": totals},
         **sections,
     }

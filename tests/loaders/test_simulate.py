@@ -2,8 +2,10 @@
 
 import gzip
 import json
+import typing
 from collections import defaultdict
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,10 @@ import pytest
 from polar.base import deserialize
 from polar.v2026_10 import outputs
 
+from loaders.cli import main
 from loaders.simulate import write_world
+from loaders.simulate.instants import at, boundary, iso
+from loaders.simulate.rating import rate, round_half_even, running_credits
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -43,6 +48,7 @@ CAUSES = {
     "unpaid_order",
     "proration",
     "incomplete_history",
+    "missing_subscription",
     "unexplained",
 }
 
@@ -139,12 +145,18 @@ def test_resources_load_with_the_types_of_polar(world: Path, kind: str) -> None:
         deserialize(record, MODELS[kind])
 
 
+def system_event_types() -> dict[str, Any]:
+    """Polar's types by event name: trying the whole union on every event would take a minute."""
+    kinds = typing.get_args(outputs.SystemEvent)
+    return {typing.get_args(typing.get_type_hints(kind)["name"])[0]: kind for kind in kinds}
+
+
 def test_recorded_events_load_with_the_types_of_polar(world: Path) -> None:
     events = recorded_events(world)
+    types = system_event_types()
     assert {event["source"] for event in events} == {"user", "system"}
     for event in events:
-        loaded: Any = deserialize(event, outputs.Event)
-        assert type(loaded) is outputs.UserEvent or event["source"] == "system"
+        deserialize(event, outputs.UserEvent if event["source"] == "user" else types[event["name"]])
 
 
 def test_webhooks_carry_orders_of_polar(world: Path) -> None:
@@ -193,7 +205,7 @@ def test_order_events_repeat_the_money_of_the_order(world: Path, answers: Any) -
             order = orders[metadata["order_id"]]
             paid.add(order["order_id"])
             assert metadata["amount"] == order["total_amount"] == order["net_amount"] + order["tax_amount"]
-            assert event["timestamp"] == order["paid_at"] > order["created_at"]
+            assert event["timestamp"] == order["paid_at"] >= order["created_at"]
         elif event["name"] in ("balance.order", "balance.credit_order"):
             order = orders[metadata["order_id"]]
             assert event["timestamp"] == order["created_at"]
@@ -332,6 +344,33 @@ def test_canaries_are_where_personal_data_is(world: Path) -> None:
     assert b"canary" not in (world / "answers.json").read_bytes()
 
 
+def test_files_hold_the_usage_that_the_answers_count(world: Path, answers: Any) -> None:
+    """Counted again from the files: distinct recorded events, or submissions where nothing is recorded."""
+    seen: dict[str, set[str]] = defaultdict(set)
+    submitted: dict[str, list[str]] = defaultdict(list)
+    for path in readable(world):
+        for event in records(path) if kind_of(path) == "events" else ():
+            if "source" not in event:
+                submitted[event["organization_id"]].append(event.get("external_id") or str(len(submitted)))
+            elif event["source"] == "user":
+                seen[event["organization_id"]].add(event["id"])
+    counts = {row["organization_id"]: row["usage_events"] for row in answers["usage"]}
+    a, b, c = (row["organization_id"] for row in answers["identities"])
+    assert (len(seen[a]), len(seen[c])) == (counts[a], counts[c])
+    # One submission of B was logged twice; two good ones stand in the file of broken lines.
+    assert len(submitted[b]) - 1 + 2 == counts[b]
+
+
+def test_metered_amount_can_be_worked_out_from_the_files(world: Path, answers: Any) -> None:
+    """Requests of B's first customer, 5 February 09:00 to 5 March 09:00, at 3 cents each."""
+    start, end = "2026-02-05T09:00:00Z", "2026-03-05T09:00:00Z"
+    events = [event for path in readable(world) if kind_of(path) == "events" for event in records(path)]
+    mine = [event for event in events if event.get("external_customer_id") == "client-1"]
+    count = sum(event["name"] == "api.request" and start <= event["timestamp"] < end for event in mine)
+    row = next(row for row in rows_of(answers, "meter_usage", "client-1", "b") if row["period_start_at"] == start)
+    assert (row["event_count"], row["consumed_units"], row["expected_amount"]) == (count, count, 3 * count)
+
+
 def test_nothing_crosses_organizations(answers: Any) -> None:
     by_external: dict[str, set[str]] = defaultdict(set)
     for row in answers["customer_months"]:
@@ -339,3 +378,106 @@ def test_nothing_crosses_organizations(answers: Any) -> None:
     assert len(by_external["customer-01"]) == 2
     ids = [row["organization_id"] for row in answers["identities"]]
     assert len(set(ids)) == 3
+
+
+def rows_of(answers: Any, section: str, customer: str, organization: str = "a") -> list[Any]:
+    ids = {row["key"]: row["organization_id"] for row in answers["identities"]}
+    rows = [row for row in answers[section] if row["external_customer_id"] == customer]
+    return [row for row in rows if row["organization_id"] == ids[organization]]
+
+
+@pytest.mark.parametrize(
+    ("unit_amount", "cap", "quantity", "amount"),
+    [
+        pytest.param("100", None, "2.675", 267, id="the double lies below the half"),
+        pytest.param("100", None, "1.995", 200, id="the double lies above the half"),
+        pytest.param("2.5", None, "1", 3, id="half away from zero"),
+        pytest.param("0.000000000001", None, "1000000000000", 1, id="tiny price"),
+        pytest.param("33.5", None, "2.5", 84, id="fractional quantity"),
+        pytest.param("10", 0, "5", 0, id="a cap of zero makes usage free"),
+        pytest.param("100", None, "-5", 0, id="credits above usage are not paid back"),
+    ],
+)
+def test_rate_rounds_once_at_the_doubles_binary_value(
+    unit_amount: str, cap: int | None, quantity: str, amount: int
+) -> None:
+    assert rate(unit_amount, cap, Decimal(quantity)) == amount
+
+
+def test_running_credits_never_fall_below_zero_on_the_way() -> None:
+    assert running_credits([20000, -50000, 3000]) == 3000
+    assert running_credits([-50, 100]) == 100
+
+
+def test_prorations_round_half_to_even() -> None:
+    assert [round_half_even(Decimal(base) / 2) for base in (5, 15, 25)] == [2, 8, 12]
+
+
+def test_periods_from_31_january_end_with_the_month() -> None:
+    ends = [iso(boundary(at("2026-01-31T09:00"), "month", count))[:10] for count in (1, 2, 3)]
+    assert ends == ["2026-02-28", "2026-03-31", "2026-04-30"]
+
+
+def test_below_minimum_order_becomes_debt_of_the_next(answers: Any) -> None:
+    """16 requests at 1.25 are 20 cents, below the minimum of 50; the next order of 100 collects them."""
+    small, later = rows_of(answers, "orders", "customer-13")
+    assert (small["total_amount"], small["applied_balance_amount"], small["paid_amount"]) == (20, 0, 0)
+    assert (later["total_amount"], later["applied_balance_amount"], later["paid_amount"]) == (100, 20, 120)
+
+
+def test_credits_of_march_floor_at_zero(answers: Any) -> None:
+    """20,000 granted on 9 March, 50,000 revoked on the 18th, 3,000 granted on the 25th."""
+    rows = rows_of(answers, "meter_usage", "customer-11")
+    march = next(row for row in rows if row["period_start_at"] == "2026-03-09T10:00:00Z")
+    assert march["credited_units"] == 3000
+    assert march["billable_units"] == march["consumed_units"] - 3000
+
+
+def test_paused_period_waits_for_the_order_of_the_resume(answers: Any) -> None:
+    paused = next(row for row in rows_of(answers, "meter_usage", "customer-07") if row["closing"] == "pause")
+    order = next(row for row in answers["orders"] if row["order_id"] == paused["order_id"])
+    assert paused["period_end_at"] == "2026-02-25T09:00:00Z"
+    assert order["created_at"] == "2026-03-20T11:00:07Z"
+
+
+def test_two_partial_refunds_add_up_and_a_reversed_one_does_not_count(answers: Any) -> None:
+    refunded = {row["created_at"][:7]: row["refunded_amount"] for row in rows_of(answers, "orders", "customer-15")}
+    assert refunded == {"2026-01": 1100, "2026-02": 2900, "2026-03": 0, "2026-04": 0}
+
+
+def test_plan_change_of_team_to_scale_is_prorated_by_seconds(answers: Any) -> None:
+    """20 February 16:00 to 10 March 08:00 is 17 days 16 hours of 28 days: 424 of 672 hours.
+
+    4900 x 424/672 = 3091.67, so -3092; 19900 x 424/672 = 12555.95, so 12556: together 9464.
+    """
+    rows = rows_of(answers, "order_reconciliation", "customer-05")
+    assert [row["proration_amount"] for row in rows if row["proration_amount"]] == [9464]
+
+
+def test_events_without_a_receipt_carry_no_export_fields(world: Path) -> None:
+    pages = [event for event in recorded_events(world) if "ingested_at" not in event]
+    assert pages
+    assert all("external_id" not in event for event in pages)
+
+
+def test_command_writes_a_world(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "new" / "world"
+    assert main(["simulate", str(target), "--seed", "3"]) == 0
+    assert json.loads((target / "answers.json").read_text())["seed"] == 3
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == f"Wrote {target / 'data'}; the answers are in {target / 'answers.json'}.\n"
+
+
+def test_command_refuses_a_folder_that_is_not_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.txt").write_text("keep")
+    assert main(["simulate", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path}: is not empty. Name a new or an empty folder.\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_command_refuses_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "mine.txt"
+    target.write_text("keep")
+    assert main(["simulate", str(target)]) == 2
+    assert capsys.readouterr().err == f"error: {target}: is not a folder. Name a new or an empty one.\n"
