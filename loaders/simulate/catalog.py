@@ -8,7 +8,6 @@ from loaders.simulate.instants import CATALOG_CREATED_AT, LAST_USAGE_AT, at
 from loaders.simulate.model import (
     API,
     EXPORT,
-    SUBMITTED,
     Chance,
     Credit,
     Customer,
@@ -170,6 +169,3 @@ class Builder:
 
     def _cost(self, cents: Decimal) -> Json:
         return {"amount": f"{cents:.10f}", "currency": "usd"}
-
-
-__all__ = ["SUBMITTED", "Builder"]

@@ -344,11 +344,11 @@ def _label(row: UsageRow, units: Decimal) -> str:
     quantity = f"{units.normalize():,f}"
     label = f"{row.meter.name} — ({quantity} consumed units) x {symbol}{price}"
     cap = row.price.cap_amount
-    if cap is None or rate_uncapped(row, units) <= cap:
+    if cap is None or _uncapped(row, units) <= cap:
         return label
     return f"{label} — Capped at {symbol}{Decimal(cap).scaleb(-digits):,f}"
 
 
-def rate_uncapped(row: UsageRow, units: Decimal) -> int:
+def _uncapped(row: UsageRow, units: Decimal) -> int:
     """What the quantity would cost without the cap."""
     return round_half_away(Decimal(row.price.unit_amount) * Decimal(float(units)))
