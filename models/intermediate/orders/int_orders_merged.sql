@@ -167,7 +167,8 @@ merged_orders as (
         latest_versions.items,
         coalesce(latest_versions.discount_id, paid_events.discount_id) as discount_id,
         paid_events.order_id is not null or coalesce(latest_versions.is_paid, false) as is_paid,
-        coalesce(latest_versions.created_at, balance_events.created_at) as created_at,
+        {# Orders of zero at a trial's start have no balance event: they are paid when they are made. #}
+        coalesce(latest_versions.created_at, balance_events.created_at, paid_events.occurred_at) as created_at,
         coalesce(paid_events.occurred_at, paid_webhooks.paid_at) as paid_at,
         coalesce(latest_versions.currency, paid_events.currency, void_events.currency) as currency,
         latest_versions.subtotal_amount as object_subtotal_amount,
@@ -280,5 +281,5 @@ orders as (
 
 select
     *,
-    coalesce(created_at, paid_at) as matched_at
+    created_at as matched_at
 from orders

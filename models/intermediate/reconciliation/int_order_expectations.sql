@@ -150,6 +150,56 @@ restarts as (
 
 ),
 
+changes as (
+
+    select
+        subscriptions.subscription_key,
+        system_events.event_name,
+        system_events.proration_behavior,
+        system_events.occurred_at
+    from {{ ref('stg_polar__system_events') }} as system_events
+    inner join subscriptions
+        on
+            system_events.organization_id = subscriptions.organization_id
+            and system_events.subscription_id = subscriptions.subscription_id
+
+),
+
+{#
+    A change in the period is settled with the next order unless it says otherwise, or an order of its own settled it.
+    Without lines its share of that order cannot be told from the rest.
+#}
+unsettled_changes as (
+
+    select distinct periods.billing_period_key
+    from changes
+    inner join periods
+        on
+            changes.subscription_key = periods.subscription_key
+            and periods.period_start_at <= changes.occurred_at
+            and changes.occurred_at < periods.period_end_at
+    left join changes as requests
+        on
+            changes.subscription_key = requests.subscription_key
+            and requests.event_name = 'subscription.updated'
+            and abs(epoch(changes.occurred_at - requests.occurred_at)) <= 60
+    where
+        periods.period_type = 'subscription'
+        and changes.event_name in (
+            'subscription.product_updated', 'subscription.seats_updated', 'subscription.units_updated'
+        )
+        and coalesce(changes.proration_behavior, requests.proration_behavior, 'prorate') = 'prorate'
+        and not exists (
+            select 1 from settlements
+            where
+                settlements.subscription_key = changes.subscription_key
+                and settlements.role = 'update'
+                and settlements.matched_at >= changes.occurred_at
+                and settlements.matched_at < periods.period_end_at
+        )
+
+),
+
 paid_orders as (
 
     select
@@ -167,6 +217,7 @@ paid_orders as (
             list_filter(orders.items, lambda item: item.proration), lambda item: item.amount
         )), 0) as proration_amount,
         settlements.role,
+        unsettled_changes.billing_period_key is not null as may_hold_prorations,
         settlements.billing_period_key,
         settled_periods.period_start_at,
         settled_periods.period_end_at,
@@ -175,16 +226,27 @@ paid_orders as (
             when 'cycle' then settled_periods.due_at
         end as due_at,
         case settlements.role
-            when 'first' then first_orders.static_amount
+            when 'first' then case
+                when orders.subtotal_amount = 0 and coalesce(orders.discount_amount, 0) = 0 then 0
+                else first_orders.static_amount
+            end
             when 'cycle' then settled_periods.static_amount
             when 'update' then coalesce(restarts.static_amount, 0)
-            else 0
+            when 'unexpected' then 0
         end as expected_static_amount,
-        case settlements.role when 'cycle' then settled_periods.metered_amount else 0 end as expected_metered_amount,
+        case settlements.role
+            when 'cycle' then settled_periods.metered_amount
+            when 'one_time' then null
+            else 0
+        end as expected_metered_amount,
         settled_periods.active_price_count,
         coalesce(settled_periods.cutoff_low_amount, 0) as cutoff_low_amount,
         coalesce(settled_periods.cutoff_high_amount, 0) as cutoff_high_amount,
-        settlements.role = 'first' and coalesce(first_orders.is_trial, false) as is_trial_start,
+        settlements.role = 'first' and (
+            coalesce(first_orders.is_trial, false)
+            {# A trial whose end no event has named yet. #}
+            or (first_orders.static_amount > 0 and orders.subtotal_amount = 0 and coalesce(orders.discount_amount, 0) = 0)
+        ) as is_trial_start,
         coalesce(settled_periods.has_known_prices, true) as has_known_prices,
         null as missing_order_cause
     from orders
@@ -192,6 +254,7 @@ paid_orders as (
     left join settled_periods on settlements.billing_period_key = settled_periods.billing_period_key
     left join first_orders on orders.subscription_key = first_orders.subscription_key
     left join restarts on orders.order_key = restarts.order_key
+    left join unsettled_changes on settlements.billing_period_key = unsettled_changes.billing_period_key
     where orders.is_paid
 
 ),

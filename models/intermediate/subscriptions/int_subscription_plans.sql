@@ -165,7 +165,12 @@ plans as (
         subscriptions.subscription_id,
         changes.product_id,
         subscriptions.currency,
-        changes.effective_at as plan_starts_at,
+        {# The first plan that was seen also stands for what came before it. #}
+        case
+            when lag(changes.effective_at) over (partition by changes.subscription_key order by changes.effective_at) is null
+                then least(changes.effective_at, subscriptions.started_at)
+            else changes.effective_at
+        end as plan_starts_at,
         coalesce(
             lead(changes.effective_at) over (partition by changes.subscription_key order by changes.effective_at),
             timestamp 'infinity'

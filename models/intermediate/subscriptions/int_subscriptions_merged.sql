@@ -96,6 +96,38 @@ trial_events as (
 
 ),
 
+{#
+    Events name a trial's end only when it was changed. But a trial starts with an order of zero though the plan costs
+    something and nothing is discounted, and ends with the first cycle.
+#}
+trials_seen_in_orders as (
+
+    select
+        zero_orders.organization_id,
+        zero_orders.subscription_id,
+        min(cycles.occurred_at) as trial_ends_at
+    from {{ ref('stg_polar__system_events') }} as zero_orders
+    inner join lifecycle_events as creations
+        on
+            zero_orders.organization_id = creations.organization_id
+            and zero_orders.subscription_id = creations.subscription_id
+            and zero_orders.occurred_at < coalesce(creations.started_at, creations.occurred_at) + interval '1 day'
+    inner join lifecycle_events as cycles
+        on
+            zero_orders.organization_id = cycles.organization_id
+            and zero_orders.subscription_id = cycles.subscription_id
+            and zero_orders.occurred_at < cycles.occurred_at
+    where
+        zero_orders.event_name = 'order.paid'
+        and zero_orders.amount = 0
+        and coalesce(zero_orders.discount_amount, 0) = 0
+        and creations.event_name = 'subscription.created'
+        and creations.amount > 0
+        and cycles.event_name = 'subscription.cycled'
+    group by zero_orders.organization_id, zero_orders.subscription_id
+
+),
+
 {# A scheduled cancellation is written at the request and again when it takes effect; only revoked ends it. #}
 status_events as (
 
@@ -216,7 +248,10 @@ merged_subscriptions as (
         latest_versions.units,
         latest_versions.subscription_id is not null as has_object,
         coalesce(latest_versions.started_at, created_events.started_at) as started_at,
-        coalesce(latest_versions.trial_ends_at, trial_events.trial_ends_at) as trial_ends_at,
+        case
+            when latest_versions.subscription_id is not null then latest_versions.trial_ends_at
+            else coalesce(trial_events.trial_ends_at, trials_seen_in_orders.trial_ends_at)
+        end as trial_ends_at,
         case
             when not coalesce(withdrawn_cancellations.occurred_at >= cancellations.occurred_at, false)
                 then coalesce(latest_versions.canceled_at, cancellations.canceled_at)
@@ -249,6 +284,10 @@ merged_subscriptions as (
         on
             subscriptions.organization_id = trial_events.organization_id
             and subscriptions.subscription_id = trial_events.subscription_id
+    left join trials_seen_in_orders
+        on
+            subscriptions.organization_id = trials_seen_in_orders.organization_id
+            and subscriptions.subscription_id = trials_seen_in_orders.subscription_id
     left join latest_statuses
         on
             subscriptions.organization_id = latest_statuses.organization_id

@@ -43,7 +43,7 @@ compared_orders as (
         case
             when expectations.role = 'one_time' then 'one_time'
             when subscriptions.started_at is null then 'missing_subscription'
-            when expectations.role = 'update' and not expectations.has_lines then 'proration'
+            when (expectations.role = 'update' or expectations.may_hold_prorations) and not expectations.has_lines then 'proration'
             when expectations.currency is distinct from coalesce(subscriptions.currency, expectations.currency) then 'currency_mismatch'
             when
                 (expectations.role = 'cycle' and not expectations.has_known_prices)
@@ -107,7 +107,6 @@ explained_orders as (
             when not is_billed then missing_order_cause
             when status = 'unexpected' then 'unexplained'
             when status = 'matched' and is_trial_start then 'trial'
-            when status = 'matched' and role = 'update' then 'proration'
             when status = 'matched' then 'none'
             when status = 'within_tolerance' and abs(variance_amount) <= allowed_variance_amount then 'rounding'
             when status = 'within_tolerance' then 'cutoff_timing'
