@@ -4,10 +4,11 @@ Landing again what was landed changes nothing: a known file is skipped, a known 
 run that was killed at any moment is mended by running it again.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import duckdb
 import msgspec
@@ -15,7 +16,7 @@ import pyarrow as pa
 
 from loaders import records
 from loaders.errors import HomeError, UnreadableFileError
-from loaders.sources.files import STANDARD_INPUT, SourceFile, Units, expand_paths, remove_stale_spools
+from loaders.sources.files import STANDARD_INPUT, SourceFile, Units, expand_paths, remove_stale_spools, total_size
 from loaders.warehouse import Home
 
 _BATCH_RECORDS = 50_000
@@ -109,14 +110,21 @@ class LoadSummary(msgspec.Struct):
     files: list[FileSummary]
 
 
+class Progress(Protocol):
+    """Hears how far a load is, in stored bytes. The total is what is known at the start; a pipe has no size."""
+
+    def start(self, total: int) -> None: ...
+
+    def advance(self, count: int) -> None: ...
+
+
 def land_files(
     connection: duckdb.DuckDBPyConnection,
     home: Home,
     paths: list[str],
     options: LoadOptions,
     *,
-    on_file: Callable[[FileSummary], None] | None = None,
-    on_bytes: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> LoadSummary:
     """Land every file that `paths` name, each in a transaction of its own; an unreadable file stops no other.
 
@@ -126,16 +134,17 @@ def land_files(
     remove_stale_spools(home.path)
     load_id = _next_load_id(connection)
     summary = LoadSummary(load_id, [])
-    for file_number, path in enumerate(expand_paths(paths, home=home.path), start=1):
+    files = expand_paths(paths, home=home.path)
+    if progress is not None:
+        progress.start(total_size(files))
+    for file_number, path in enumerate(files, start=1):
         file = _FileLanding(connection, home, path, load_id, file_number, options)
         try:
-            entry = file.land(on_bytes)
+            entry = file.land(None if progress is None else progress.advance)
         except duckdb.Error as error:
             what = f"{home.work_file}: the database stopped while {path} was landing: {error}"
             raise HomeError(f"{what}\nFree some space or check the disk, then run the same command again.") from error
         summary.files.append(entry)
-        if on_file is not None:
-            on_file(entry)
     return summary
 
 
@@ -217,7 +226,8 @@ class _FileLanding:
         try:
             work()
         except BaseException:
-            self._connection.execute("rollback")
+            with contextlib.suppress(duckdb.Error):  # what stopped the work matters, not that undoing it failed too
+                self._connection.execute("rollback")
             raise
         self._commit()
 
@@ -263,57 +273,68 @@ class _FileLanding:
         )
 
     def _stage_batch(self, batch: list[records.Judged]) -> None:
-        events: list[dict[str, Any]] = []
-        resources: list[dict[str, Any]] = []
-        quarantine: list[dict[str, Any]] = []
+        events: list[tuple[Any, ...]] = []
+        resources: list[tuple[Any, ...]] = []
+        quarantine: list[tuple[Any, ...]] = []
         for record_number, judged in enumerate(batch, start=self._entry.records + 1):
-            place = {"record_number": record_number, "byte_offset": judged.byte_offset}
             verdict = judged.verdict
             if isinstance(verdict, records.Event):
-                events.append({**place, **self._event_row(verdict, judged.raw)})
+                events.append((record_number, judged.byte_offset, *self._event_values(verdict, judged.raw)))
             elif isinstance(verdict, records.Resource):
-                resources.append({**place, **self._resource_row(verdict, judged.raw)})
+                resources.append((record_number, judged.byte_offset, *self._resource_values(verdict, judged.raw)))
             else:
-                quarantine.append({**place, **self._quarantine_row(verdict, judged.raw)})
+                quarantine.append((record_number, judged.byte_offset, *self._quarantine_values(verdict, judged.raw)))
         self._entry.records += len(batch)
         self._insert("staged_events", _EVENT_SCHEMA, events)
         self._insert("staged_resources", _RESOURCE_SCHEMA, resources)
         self._insert("staged_quarantine", _QUARANTINE_SCHEMA, quarantine)
 
-    def _event_row(self, event: records.Event, raw: bytes) -> dict[str, Any]:
+    def _event_values(self, event: records.Event, raw: bytes) -> tuple[Any, ...]:
         record_key = event.record_key
         if event.occurrence_of is not None:
             content = (event.organization_id, event.occurrence_of)
             self._occurrences[content] = occurrence = self._occurrences.get(content, 0) + 1
             record_key = records.occurrence_key(*content, occurrence)
-        return {
-            "organization_id": event.organization_id,
-            "record_key": record_key,
-            "shape": event.shape,
-            "source": event.source,
-            "bytes_sha256": self._bytes_sha256(raw),
-            "payload": event.payload,
-        }
+        sha256 = self._bytes_sha256(raw)
+        return event.organization_id, record_key, event.shape, event.source, sha256, event.payload
 
-    def _resource_row(self, resource: records.Resource, raw: bytes) -> dict[str, Any]:
-        row = msgspec.structs.asdict(resource)
-        row["modified_at"] = resource.modified_at and _naive_utc(resource.modified_at)
-        row["webhook_at"] = resource.webhook_at and _naive_utc(resource.webhook_at)
-        row["bytes_sha256"] = self._bytes_sha256(raw)
-        return row
+    def _resource_values(self, resource: records.Resource, raw: bytes) -> tuple[Any, ...]:
+        return (
+            resource.organization_id,
+            resource.kind,
+            resource.resource_id,
+            resource.content_hash,
+            resource.modified_at and _naive_utc(resource.modified_at),
+            resource.webhook_type,
+            resource.webhook_at and _naive_utc(resource.webhook_at),
+            self._bytes_sha256(raw),
+            resource.payload,
+        )
 
-    def _quarantine_row(self, rejected: records.Rejected, raw: bytes) -> dict[str, Any]:
+    def _quarantine_values(self, rejected: records.Rejected, raw: bytes) -> tuple[Any, ...]:
         self._entry.quarantined += 1
         self._entry.reasons[rejected.reason_code] = self._entry.reasons.get(rejected.reason_code, 0) + 1
-        return {**msgspec.structs.asdict(rejected), "sha256": hashlib.sha256(raw).hexdigest(), "payload": raw}
+        return (
+            rejected.organization_id,
+            rejected.kind,
+            rejected.reason_code,
+            rejected.field,
+            rejected.message,
+            rejected.found,
+            hashlib.sha256(raw).hexdigest(),
+            raw,
+        )
 
     def _bytes_sha256(self, raw: bytes) -> str | None:
         """Return the hash only where it can matter: when records wait in quarantine to be landed again."""
         return hashlib.sha256(raw).hexdigest() if self._open_quarantine else None
 
-    def _insert(self, table: str, schema: pa.Schema, rows: list[dict[str, Any]]) -> None:
+    def _insert(self, table: str, schema: pa.Schema, rows: list[tuple[Any, ...]]) -> None:
         if rows:
-            with _registered(self._connection, pa.Table.from_pylist(rows, schema=schema)):
+            columns = [
+                pa.array(values, field.type) for values, field in zip(zip(*rows, strict=True), schema, strict=True)
+            ]
+            with _registered(self._connection, pa.Table.from_arrays(columns, schema=schema)):
                 self._connection.execute(f"insert into {table} by name select * from arrow_batch")  # noqa: S608
 
     def _name_by_position(self, sha256: str) -> None:
@@ -360,8 +381,7 @@ class _FileLanding:
             select
                 $load_id as load_id, $file_number as file_number, record_number, byte_offset, organization_id,
                 record_key, shape, source, $landed_at as landed_at, payload
-            from staged_events where record_number not in (select record_number from known_events)
-            order by record_number
+            from staged_events anti join known_events using (record_number)
             """
         )
         conflicting = self._compare_known_events()

@@ -13,7 +13,7 @@ from loaders.commands.options import Settings, format_option, home_option
 from loaders.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from loaders.landing import FileSummary, LoadSummary
+    from loaders.landing import FileSummary, LoadSummary, Progress
 
 _KINDS = ["auto", "events", "orders", "subscriptions", "customers", "products", "meters", "refunds", "webhooks"]
 _COUNTS = ("records", "landed", "duplicate", "conflict", "quarantined", "blank")
@@ -70,8 +70,8 @@ def _land(settings: Settings, paths: list[str], options: Any) -> "LoadSummary":
     from loaders.warehouse import Home, open_work_file
 
     home = Home(settings.home)
-    with open_work_file(home) as connection, _progress() as advance:
-        return land_files(connection, home, paths, options, on_bytes=advance)
+    with open_work_file(home) as connection, _progress() as progress:
+        return land_files(connection, home, paths, options, progress=progress)
 
 
 def _read_landed_at(text: str, now: datetime) -> datetime:
@@ -86,17 +86,14 @@ def _read_landed_at(text: str, now: datetime) -> datetime:
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[Any]:
+def _progress() -> Iterator["Progress | None"]:
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
-    from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn, TransferSpeedColumn
+    from loaders.commands.progress import terminal_progress
 
-    columns = (SpinnerColumn(), TextColumn("landing"), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("landing", total=None)
-        yield lambda count: progress.advance(task, count)
+    with terminal_progress("landing") as progress:
+        yield progress
 
 
 def _as_json(summary: "LoadSummary") -> dict[str, Any]:

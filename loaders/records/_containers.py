@@ -229,24 +229,28 @@ def _split_list(raw: bytes) -> list[_Span] | None:
 def _scan(raw: bytes) -> list[_Span] | None:
     """Return what stands between the outer brackets, split at their commas; None where that cannot be told."""
     depth, begin, spans = 0, -1, []
+    has_nested = False
     for match in _TOKEN.finditer(raw):
         token = match.group()
-        if token == b'"':
+        if token == b'"' or (depth == 0 and (begin >= 0 or raw[: match.start()].strip(_BLANKS))):
             return None
-        if token in b"[{":
-            if depth == 0 and (begin >= 0 or raw[: match.start()].strip(_BLANKS)):
+        if token in (b"[", b"{"):
+            if depth == 1 and has_nested:
                 return None
+            has_nested = depth == 1 or (has_nested and depth > 1)
+            begin = match.end() if depth == 0 else begin
             depth += 1
-            begin = match.end() if depth == 1 else begin
-        elif token in b"]}":
+        elif token in (b"]", b"}"):
             depth -= 1
             if depth == 0:
                 spans.append(_trimmed(raw, begin, match.start()))
                 return _checked(spans) if not raw[match.end() :].strip(_BLANKS) else None
         elif token == b"," and depth == 1:
             spans.append(_trimmed(raw, begin, match.start()))
-            begin = match.end()
+            begin, has_nested = match.end(), False
         elif depth == 0:
+            return None
+        if depth < 0:
             return None
     return None
 

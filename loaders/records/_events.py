@@ -40,7 +40,7 @@ def _judge_recorded(record: dict[str, Any], text: str, context: Context) -> Even
     event_id = required_text(record, "id")
     source = required_text(record, "source")
     required_text(record, "name")
-    if optional_instant(record, "timestamp") is None:
+    if optional_utc(record, "timestamp") is None:
         raise missing("timestamp")
     if source not in ("user", "system"):
         raise Rejection(
@@ -82,8 +82,6 @@ def _check_common(record: dict[str, Any]) -> None:
     for field in _COMMON_TEXTS:
         if field in record:
             optional_text(record, field)
-    if "timestamp" in record:
-        optional_utc(record, "timestamp")
     if "ingested_at" in record:
         optional_utc(record, "ingested_at")
 

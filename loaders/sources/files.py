@@ -228,6 +228,11 @@ def _spooled(stream: BinaryIO, home: Path) -> BinaryIO:
     return spool  # type: ignore[return-value]
 
 
+def total_size(paths: list[str]) -> int:
+    """Return the size of the files on disk, without what has none (pipes, missing files)."""
+    return sum(os.path.getsize(path) for path in paths if path != STANDARD_INPUT and os.path.isfile(path))
+
+
 def remove_stale_spools(home: Path) -> None:
     """Remove what a killed run left of its standard input. Call it under the home folder's lock."""
     for spool in home.glob(f"{_SPOOL_PREFIX}*"):
