@@ -16,7 +16,15 @@ import pyarrow as pa
 
 from loaders import records
 from loaders.errors import HomeError, UnreadableFileError
-from loaders.sources.files import STANDARD_INPUT, SourceFile, Units, expand_paths, remove_stale_spools, total_size
+from loaders.sources.files import (
+    STANDARD_INPUT,
+    SourceFile,
+    Units,
+    expand_paths,
+    remove_stale_spools,
+    shown_name,
+    total_size,
+)
 from loaders.warehouse import Home
 
 _BATCH_RECORDS = 50_000
@@ -80,9 +88,9 @@ create or replace temp table staged_quarantine (
 
 
 class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What the user chose. `started_at` is the machine's clock (aware); `landed_at` is what the rows say (UTC)."""
+    """What the user chose, and the clock. `landed_at` is what the rows say instead of the load's start."""
 
-    started_at: datetime
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     kind: str = "auto"
     organization_id: str | None = None
     landed_at: datetime | None = None
@@ -132,17 +140,18 @@ def land_files(
     lands when the command is run again.
     """
     remove_stale_spools(home.path)
+    started_at = options.clock()
     load_id = _next_load_id(connection)
     summary = LoadSummary(load_id, [])
     files = expand_paths(paths, home=home.path)
     if progress is not None:
         progress.start(total_size(files))
     for file_number, path in enumerate(files, start=1):
-        file = _FileLanding(connection, home, path, load_id, file_number, options)
+        file = _FileLanding(connection, home, path, load_id, file_number, options, started_at)
         try:
             entry = file.land(None if progress is None else progress.advance)
         except duckdb.Error as error:
-            what = f"{home.work_file}: the database stopped while {path} was landing: {error}"
+            what = f"{home.work_file}: the database stopped while {shown_name(path)} was landing: {error}"
             raise HomeError(f"{what}\nFree some space or check the disk, then run the same command again.") from error
         summary.files.append(entry)
     return summary
@@ -170,14 +179,16 @@ class _FileLanding:
         load_id: int,
         file_number: int,
         options: LoadOptions,
+        started_at: datetime,
     ) -> None:
         self._connection = connection
         self._home = home
         self._path = path
         self._options = options
         self._place = {"load_id": load_id, "file_number": file_number}
-        self._landed_at = _naive_utc(options.landed_at or options.started_at)
-        self._entry = FileSummary(path=path)
+        self._started_at = _naive_utc(started_at)
+        self._landed_at = _naive_utc(options.landed_at or started_at)
+        self._entry = FileSummary(path=shown_name(path))
         self._occurrences: dict[tuple[str, str], int] = {}
         self._open_quarantine: set[str] = set()
 
@@ -190,7 +201,7 @@ class _FileLanding:
                 else:
                     self._land_source(source)
         except UnreadableFileError as error:
-            self._entry = FileSummary(path=self._path, error=str(error))
+            self._entry = FileSummary(path=shown_name(self._path), error=str(error))
             self._in_transaction(lambda: self._write_ledger(None))
         return self._entry
 
@@ -242,7 +253,7 @@ class _FileLanding:
             "select records from raw.loads where load_id = $load_id and file_number = $file_number", self._place
         ).fetchone()
         if row != (self._entry.records,):
-            what = f"{self._home.work_file}: {self._path} was not committed ({failure or 'no reason given'})"
+            what = f"{self._home.work_file}: {self._entry.path} was not committed ({failure or 'no reason given'})"
             raise HomeError(f"{what}. Free some space or check the disk, then run the same command again.")
 
     # From bytes to staged rows
@@ -266,7 +277,8 @@ class _FileLanding:
     def _context(self) -> records.Context:
         kind = self._options.kind
         return records.Context(
-            now=self._options.started_at,
+            # Not the load's start: a pipe may have been open for long before it gave its last event.
+            now=self._options.clock(),
             kind=None if kind == "auto" else kind,
             hint=None if self._path == STANDARD_INPUT else records.hint_from_path(self._path),
             organization_id=self._options.organization_id,
@@ -393,17 +405,17 @@ class _FileLanding:
 
     def _compare_known_events(self) -> list[int]:
         """Return the numbers of the records that contradict what landed first. Equal texts never come to Python."""
-        rows = self._connection.execute(
+        self._connection.execute(
             """
+            create or replace temp table respelled_events as
             select
-                staged.record_number, staged.byte_offset, staged.organization_id, staged.record_key::varchar,
-                staged.shape, staged.source, staged.payload, known.load_id, known.payload
+                staged.record_number, staged.byte_offset, staged.organization_id, staged.record_key, staged.shape,
+                staged.source, staged.payload, known.load_id as first_load_id, known.payload as first_payload
             from known_events as known inner join staged_events as staged using (record_number)
             where staged.payload != known.payload
-            order by record_number
             """
-        ).fetchall()
-        return _Comparison(self._connection, self._place, self._landed_at).settle(rows)
+        )
+        return _Comparison(self._connection, self._place, self._landed_at).settle()
 
     def _move_resources(self) -> None:
         version = "organization_id, kind, resource_id, content_hash"
@@ -453,12 +465,12 @@ class _FileLanding:
             **self._place,
             "source": "stdin" if self._path == STANDARD_INPUT else "files",
             "kind": self._options.kind,
-            "file_name": self._path,
+            "file_name": entry.path,
             "sha256": source and source.sha256,
             "byte_count": source and source.byte_count,
             "organization_option": self._options.organization_id,
-            "started_at": _naive_utc(self._options.started_at),
-            "finished_at": _naive_utc(datetime.now(UTC)),
+            "started_at": self._started_at,
+            "finished_at": _naive_utc(self._options.clock()),
             "error": entry.error,
             **{name: getattr(entry, name) for name in COUNTS},
         }
@@ -482,26 +494,33 @@ class _Comparison:
         self._rereads: list[dict[str, Any]] = []
         self._conflicts: list[dict[str, Any]] = []
 
-    def settle(self, rows: list[tuple[Any, ...]]) -> list[int]:
-        """Store what is new in `rows` and return the numbers of the conflicting records."""
-        if not rows:
-            return []
-        self._read_stored({row[3] for row in rows})
-        conflicting = [row[0] for row in rows if self._conflicts_with_first(row)]
+    def settle(self) -> list[int]:
+        """Store what is new in `respelled_events` and return the numbers of the conflicting records."""
+        self._read_stored()
+        rows = self._connection.execute(
+            """
+            select
+                record_number, byte_offset, organization_id, record_key::varchar, shape, source, payload,
+                first_load_id, first_payload
+            from respelled_events order by record_number
+            """
+        )
+        conflicting = []
+        while batch := rows.fetchmany(_BATCH_RECORDS):
+            conflicting += [row[0] for row in batch if self._conflicts_with_first(row)]
         self._append("raw.event_rereads", self._rereads)
         self._append("raw.conflicts", self._conflicts)
         return conflicting
 
-    def _read_stored(self, record_keys: set[str]) -> None:
-        with _registered(self._connection, pa.table({"record_key": sorted(record_keys)})):
-            keys = "(select record_key::uuid from arrow_batch)"
-            rereads = f"select record_key::varchar, payload from raw.event_rereads where record_key in {keys}"  # noqa: S608
-            conflicts = f"select record_key::varchar, later_content_hash from raw.conflicts where record_key in {keys}"  # noqa: S608
-            for record_key, payload in self._connection.execute(rereads).fetchall():
-                knowledge = records.read_event_content(payload).later_knowledge
-                self._known_knowledge.setdefault(record_key, {None}).add(knowledge)
-            for record_key, content_hash in self._connection.execute(conflicts).fetchall():
-                self._known_conflicts.setdefault(record_key, set()).add(content_hash)
+    def _read_stored(self) -> None:
+        keys = "where record_key in (select record_key from respelled_events)"
+        rereads = f"select record_key::varchar, payload from raw.event_rereads {keys}"  # noqa: S608
+        for record_key, payload in self._connection.execute(rereads).fetchall():
+            knowledge = records.read_event_content(payload).later_knowledge_hash
+            self._known_knowledge.setdefault(record_key, {None}).add(knowledge)
+        conflicts = f"select record_key::varchar, later_content_hash from raw.conflicts {keys}"  # noqa: S608
+        for record_key, content_hash in self._connection.execute(conflicts).fetchall():
+            self._known_conflicts.setdefault(record_key, set()).add(content_hash)
 
     def _conflicts_with_first(self, row: tuple[Any, ...]) -> bool:
         number, byte_offset, organization_id, record_key, shape, source, payload, first_load_id, first_payload = row
@@ -522,10 +541,10 @@ class _Comparison:
                 stored.add(later.content_hash)
             return True
         knowledge = self._known_knowledge.setdefault(record_key, {None})
-        knowledge.add(first.later_knowledge)
-        if later.later_knowledge not in knowledge:
+        knowledge.add(first.later_knowledge_hash)
+        if later.later_knowledge_hash not in knowledge:
             self._rereads.append({**common, "shape": shape, "source": source})
-            knowledge.add(later.later_knowledge)
+            knowledge.add(later.later_knowledge_hash)
         return False
 
     def _append(self, table: str, rows: list[dict[str, Any]]) -> None:

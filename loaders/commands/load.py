@@ -51,36 +51,40 @@ def command(
     Example:
       meterhouse load events.jsonl
     """
-    from loaders.landing import LoadOptions
-
-    now = datetime.now(UTC)
-    options = LoadOptions(
-        started_at=now,
-        kind=kind,
-        organization_id=organization_id or None,
-        landed_at=None if landed_at is None else _read_landed_at(landed_at, now),
-    )
-    summary = _land(settings, list(paths), options)
+    summary = land(settings, list(paths), kind=kind, organization_id=organization_id, landed_at=landed_at)
     click.echo(json.dumps(_as_json(summary), indent=2) if output_format == "json" else _as_text(summary))
-    _raise_failures(summary, strict)
+    raise_load_failures(summary, strict=strict)
 
 
-def _land(settings: Settings, paths: list[str], options: Any) -> "LoadSummary":
-    from loaders.landing import land_files
+def land(
+    settings: Settings,
+    paths: list[str],
+    *,
+    kind: str = "auto",
+    organization_id: str | None = None,
+    landed_at: str | None = None,
+) -> "LoadSummary":
+    """Land files with a progress bar on a terminal."""
+    from loaders.landing import LoadOptions, land_files
     from loaders.warehouse import Home, open_work_file
 
+    options = LoadOptions(
+        kind=kind,
+        organization_id=organization_id or None,
+        landed_at=None if landed_at is None else _read_landed_at(landed_at),
+    )
     home = Home(settings.home)
     with open_work_file(home) as connection, _progress() as progress:
         return land_files(connection, home, paths, options, progress=progress)
 
 
-def _read_landed_at(text: str, now: datetime) -> datetime:
+def _read_landed_at(text: str) -> datetime:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError as error:
         raise UsageError(f"--landed-at: no ISO 8601 instant: {text!r}. Write it like 2026-01-31T23:30:00Z.") from error
     instant = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-    if instant > now:
+    if instant > datetime.now(UTC):
         raise UsageError(f"--landed-at: lies in the future: {text!r}. Give the time at which the files were received.")
     return instant
 
@@ -124,6 +128,14 @@ def _as_text(summary: "LoadSummary") -> str:
     return "\n".join([*_aligned(rows), *_quarantine_note(summary)])
 
 
+def report_load(summary: "LoadSummary") -> None:
+    """Say on stderr, in a line or two, what a load did: for commands whose result is something else."""
+    totals = _totals(summary)
+    skipped = f", {totals['skipped']:,} of {len(summary.files):,} files landed before" if totals["skipped"] else ""
+    counts = ", ".join(f"{totals[name]:,} {name}" for name in _COUNTS[1:5])
+    click.echo(f"Read {totals['records']:,} records: {counts}{skipped}.", err=True)
+
+
 def _printable(path: str) -> str:
     return "".join(character if character.isprintable() else "�" for character in path)
 
@@ -148,7 +160,7 @@ def _quarantine_note(summary: "LoadSummary") -> list[str]:
     return ["", "quarantined:", *lines, "See which and why: meterhouse quarantine list"]
 
 
-def _raise_failures(summary: "LoadSummary", strict: bool) -> None:
+def raise_load_failures(summary: "LoadSummary", *, strict: bool) -> None:
     """Raise DataError where the exit code must not be 0; what landed has landed all the same."""
     problems = [file.error for file in summary.files if file.error is not None]
     for file in summary.files:

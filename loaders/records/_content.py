@@ -18,10 +18,10 @@ _NOT_LATER_KNOWLEDGE = frozenset((*_CONTENT_TEXTS, "id", "external_id", "organiz
 
 
 class EventContent(msgspec.Struct, frozen=True):
-    """An event's immutable part as a hash, and the rest (customer, parent, label, counts), None where it is empty."""
+    """Hashes of an event's immutable part, and of the rest (customer, parent, label): None where it is empty."""
 
     content_hash: str
-    later_knowledge: str | None
+    later_knowledge_hash: str | None
 
 
 def key(*parts: str) -> str:
@@ -43,7 +43,7 @@ def read_event_content(payload: str) -> EventContent:
     """Return the content of an event that was judged valid before."""
     record = decode_exactly(payload)
     later = {field: value for field, value in record.items() if field not in _NOT_LATER_KNOWLEDGE and value}
-    return EventContent(event_content_hash(record), canonical(later) if later else None)
+    return EventContent(event_content_hash(record), sha256(canonical(later)) if later else None)
 
 
 def event_content_hash(record: dict[str, Any]) -> str:
@@ -52,6 +52,11 @@ def event_content_hash(record: dict[str, Any]) -> str:
     parts = [record.get(field) for field in _CONTENT_TEXTS]
     parts.append(None if occurred_at is None else occurred_at.isoformat())
     text = canonical([*parts, _comparable_metadata(record.get("metadata"))])
+    return sha256(text)
+
+
+def sha256(text: str) -> str:
+    """Return the SHA-256 of a text in hexadecimal."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 

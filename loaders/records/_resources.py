@@ -1,11 +1,10 @@
 """Judging Polar's objects: orders, subscriptions, customers, products, meters, refunds, and other webhooks' data."""
 
-import hashlib
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from loaders.records._content import canonical
+from loaders.records._content import canonical, sha256
 from loaders.records._fields import find_organization, missing, optional_utc, required_text
 from loaders.records._verdicts import Context, Rejection, Resource
 
@@ -52,17 +51,13 @@ def judge_webhook_data(
     resource = judge_resource(record, text, kind, context)
     resource.webhook_type, resource.webhook_at = webhook_type, webhook_at
     if kind == "webhooks":
-        resource.content_hash = _sha256(canonical([webhook_type, webhook_at.isoformat(), record]))
+        resource.content_hash = sha256(canonical([webhook_type, webhook_at.isoformat(), record]))
     return resource
 
 
 def resource_content_hash(record: dict[str, Any]) -> str:
     """Return the hash of the whole object; key order and the writing of numbers play no role."""
-    return _sha256(canonical(record))
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256(canonical(record))
 
 
 def _webhook_id(record: dict[str, Any]) -> str:

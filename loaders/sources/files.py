@@ -127,7 +127,7 @@ class SourceFile:
     def _refuse_large_document(self, text: bytes) -> None:
         if len(text) > DOCUMENT_BYTE_LIMIT and is_unfinished_document(text):
             what = "the document is larger than 256 MiB. Split it, or write one record a line."
-            raise UnreadableFileError(f"{self.path}: {what}")
+            raise UnreadableFileError(f"{shown_name(self.path)}: {what}")
 
     def _lines(self, head: bytes, stream: BinaryIO, offset: int) -> Iterator[Units]:
         pending: list[bytes] = []
@@ -145,7 +145,7 @@ class SourceFile:
                 yield units
             if pending_size > DOCUMENT_BYTE_LIMIT:
                 what = "a line is larger than 256 MiB. Split it, or write one record a line."
-                raise UnreadableFileError(f"{self.path}: {what}")
+                raise UnreadableFileError(f"{shown_name(self.path)}: {what}")
         if pending_size:
             yield self._unit_batch([b"".join(pending)], offset)[0]
 
@@ -228,6 +228,11 @@ def _spooled(stream: BinaryIO, home: Path) -> BinaryIO:
     return spool  # type: ignore[return-value]
 
 
+def shown_name(path: str) -> str:
+    """Return the path as text that can be stored and printed: a name need not be UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def total_size(paths: list[str]) -> int:
     """Return the size of the files on disk, without what has none (pipes, missing files)."""
     return sum(os.path.getsize(path) for path in paths if path != STANDARD_INPUT and os.path.isfile(path))
@@ -264,6 +269,7 @@ def _read_block(stream: BinaryIO, size: int) -> bytes:
 
 @contextlib.contextmanager
 def _reading(path: str) -> Iterator[None]:
+    path = shown_name(path)
     try:
         yield
     except FileNotFoundError as error:

@@ -27,7 +27,7 @@ class Landing:
 
     def land(self, *paths: Path | str, now: datetime = NOW, **options: Any) -> LoadSummary:
         with open_work_file(self.home) as connection:
-            chosen = LoadOptions(started_at=now, **options)
+            chosen = LoadOptions(clock=lambda: now, **options)
             return land_files(connection, self.home, [str(path) for path in paths], chosen)
 
     def land_one(self, path: Path | str, **options: Any) -> FileSummary:

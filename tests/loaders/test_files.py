@@ -135,6 +135,16 @@ def test_any_file_name_lands_and_is_kept(name: str, landing: Landing) -> None:
     assert landing.rows("select file_name from raw.loads") == [(str(landing.folder / name),)]
 
 
+def test_file_name_that_is_no_utf8_lands_and_is_kept_readable(landing: Landing) -> None:
+    path = os.fsdecode(os.fsencode(landing.folder) + b"/caf\xe9.jsonl")
+    Path(path).write_bytes(LINES)
+
+    assert landing.land_one(path).path == f"{landing.folder}/caf\\xe9.jsonl"
+    assert landing.land_one(f"{path}.missing").error == (
+        f"{landing.folder}/caf\\xe9.jsonl.missing: no such file. Check the path."
+    )
+
+
 def test_named_file_is_read_whatever_its_name(landing: Landing) -> None:
     assert landing.land_one(write(landing.folder / "export.txt", LINES)).landed == 3
 

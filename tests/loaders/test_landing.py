@@ -15,13 +15,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
-from conftest import FIXTURES, Landing, conformance_cases
+from conftest import FIXTURES, NOW, Landing, conformance_cases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loaders.errors import HomeError
-from loaders.landing import FileSummary
+from loaders.landing import FileSummary, LoadOptions, _FileLanding
 from loaders.warehouse import Home, open_work_file
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -198,15 +199,36 @@ def test_rows_name_their_place_and_times(landing: Landing, submitted: Maker) -> 
     assert landing.rows(ledger)[1] == (1, 2, str(second), 2, 1, now, "files", "auto")
 
 
-def test_file_whose_commit_wrote_nothing_is_not_acknowledged(landing: Landing, submitted: Maker) -> None:
-    """A COMMIT after a failed statement says OK and writes nothing."""
-    path = landing.write("a.jsonl", [submitted()])
-    landing.rows("drop table raw.loads; create table raw.loads (load_id bigint, file_number integer, records bigint)")
+def test_commit_that_says_ok_and_writes_nothing_is_noticed(landing: Landing) -> None:
+    with open_work_file(landing.home) as connection:
+        file = _FileLanding(connection, landing.home, "a.jsonl", 1, 1, LoadOptions(), NOW)
+        connection.execute("begin")
+        connection.execute("insert into raw.builds values (1, 'x', now(), now(), null, false, null, 0)")
+        with pytest.raises(duckdb.Error):
+            connection.execute("select * from nothing")
 
-    with pytest.raises(HomeError, match=r"a\.jsonl"):
-        landing.land(path)
+        with pytest.raises(HomeError, match=r"a\.jsonl was not committed"):
+            file._commit()
 
-    assert landing.rows("select count(*) from raw.events") == [(0,)]
+
+def test_full_disk_is_named_and_mended_by_running_again(landing: Landing, submitted: Maker, recorded: Maker) -> None:
+    inbox = write_inbox(landing.folder / "inbox", submitted, recorded)
+    assert start_load(landing.folder / "calm", inbox).wait() == 0
+    home = landing.folder / "full"
+    command = [sys.executable, "-m", "loaders.cli", "load", "--home", str(home), str(inbox)]
+    limit = 2_500_000
+    full = subprocess.run(
+        ["sh", "-c", f'ulimit -f {limit // 512}; exec "$@"', "sh", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert full.returncode == 1, full.stderr
+    assert full.stderr.startswith(f"error: {home}/meterhouse.duckdb: "), full.stderr
+    assert full.stderr.endswith("run the same command again.\n")
+    assert start_load(home, inbox).wait() == 0
+    assert contents_of(Home(home)) == contents_of(Home(landing.folder / "calm"))
 
 
 GOOD = ["event", "recorded", "order", "repeat"]
