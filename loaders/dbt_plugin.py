@@ -1,8 +1,8 @@
 """What dbt needs of Meterhouse, as a dbt-duckdb plugin named in the project's profile.
 
-With it plain `dbt build` is the same build as `meterhouse build`: it holds the home folder's lock while dbt has the work
-file open, puts the raw tables in place, hands over `as_of` (METERHOUSE_AS_OF, default now) and adds the functions that
-judge meter filters. dbt turns the plugin's LockedError into its own exit code 2.
+With it plain `dbt build` is the same build as `meterhouse build`: it holds the home folder's lock while dbt has the
+work file open, puts the raw tables in place, hands over `as_of` (METERHOUSE_AS_OF, default now) and adds the functions
+that judge meter filters. Where the folder is locked, dbt ends with its own exit code 2.
 """
 
 import atexit
@@ -16,34 +16,37 @@ from dbt.adapters.duckdb.plugins import BasePlugin
 
 from loaders import metering
 from loaders.errors import UsageError
-from loaders.warehouse import RAW_TABLES, Home, acquire_lock, release_lock
+from loaders.warehouse import Home, acquire_lock, prepare_connection, release_lock
+
+_connections: list[duckdb.DuckDBPyConnection] = []
+_locked_homes: list[Home] = []
 
 
 class Plugin(BasePlugin):  # type: ignore[misc]
     """Locks the home folder on connect and prepares the connection that all of dbt's cursors come from."""
 
     def initialize(self, plugin_config: dict[str, Any]) -> None:
-        self._as_of = _requested_as_of()
+        self._as_of = requested_as_of()
 
     def update_connection_config(self, creds: Any, config: dict[str, Any]) -> None:
         home = Home(Path(creds.path).parent)
         acquire_lock(home)
-        atexit.register(_release_quietly, home)
+        _locked_homes.append(home)
 
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
-        conn.execute("set TimeZone = 'UTC'")
-        conn.execute(RAW_TABLES)
+        _connections.append(conn)
+        _locked_homes[-1].work_file.chmod(0o600)
+        prepare_connection(conn)
         conn.create_function("meter_filter_matches", metering.filter_matches, ["VARCHAR", "VARCHAR"], "BOOLEAN")
         conn.create_function("meter_filter_properties", metering.filter_properties, ["VARCHAR"], "VARCHAR[]")
-        # An open connection with a Python function in it is reported as a leak when the interpreter ends.
-        atexit.register(conn.close)
 
     def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
         # Variables belong to a cursor, not to the connection it comes from.
         cursor.execute("set variable meterhouse_as_of = ?::timestamp", [self._as_of])
 
 
-def _requested_as_of() -> datetime:
+def requested_as_of() -> datetime:
+    """Return METERHOUSE_AS_OF, or now, as naive UTC. Raises UsageError where it is no timestamp."""
     text = os.environ.get("METERHOUSE_AS_OF")
     if not text:
         return datetime.now(UTC).replace(tzinfo=None)
@@ -51,13 +54,16 @@ def _requested_as_of() -> datetime:
         instant = datetime.fromisoformat(text)
     except ValueError as error:
         raise UsageError(
-            f"METERHOUSE_AS_OF: not an ISO 8601 timestamp: {text!r}. Use for example 2026-05-01T00:00:00Z."
+            f"METERHOUSE_AS_OF: not an ISO 8601 timestamp: {text!r}. Write it like 2026-05-01T00:00:00Z."
         ) from error
     return instant.astimezone(UTC).replace(tzinfo=None) if instant.tzinfo else instant
 
 
-def _release_quietly(home: Home) -> None:
-    try:
-        release_lock(home)
-    except KeyError:
-        pass
+@atexit.register
+def close_all() -> None:
+    """Close what dbt left open and give the locks back, so that this process can go on with the work file."""
+    while _connections:
+        # An open connection with a Python function in it is reported as a leak when the interpreter ends.
+        _connections.pop().close()
+    while _locked_homes:
+        release_lock(_locked_homes.pop())

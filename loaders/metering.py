@@ -79,7 +79,8 @@ def _clause_matches(clause: dict[str, Any], values: dict[str, Any]) -> bool:
     if found is None or not _comparable_field(path, wanted):
         return False
     if clause["operator"] in ("like", "not_like"):
-        return (_text(wanted) in _text(found)) == (clause["operator"] == "like")
+        is_like: bool = clause["operator"] == "like"
+        return (_text(wanted) in _text(found)) == is_like
     try:
         return bool(_COMPARISONS[clause["operator"]](found, wanted))
     except TypeError:

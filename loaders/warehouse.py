@@ -84,6 +84,13 @@ def quote_identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def quote_literal(text: str) -> str:
+    """Return `text` as a SQL string, for statements that take no parameters (attach, comment)."""
+    if "\x00" in text:
+        raise ValueError("a literal cannot hold NUL")
+    return "'" + text.replace("'", "''") + "'"
+
+
 class Home:
     """The folder that holds all state. Making one creates nothing; `ensure` does."""
 
@@ -157,6 +164,13 @@ def release_lock(home: Home) -> None:
     os.close(descriptor)
 
 
+def prepare_connection(connection: duckdb.DuckDBPyConnection) -> None:
+    """Set what every connection to the work file needs and put the raw tables in place."""
+    # Instants are TIMESTAMP in UTC, and a cast from text with an offset follows the session zone.
+    connection.execute("set TimeZone = 'UTC'")
+    connection.execute(RAW_TABLES)
+
+
 @contextlib.contextmanager
 def open_work_file(home: Home, *, memory_limit: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the work file for writing under the lock, with the raw tables in place, and close it at the end.
@@ -173,9 +187,26 @@ def open_work_file(home: Home, *, memory_limit: str | None = None) -> Iterator[d
             raise HomeError(f"{home.work_file}: cannot be opened: {error}") from error
         try:
             home.work_file.chmod(0o600)
-            # Instants are TIMESTAMP in UTC, and a cast from text with an offset follows the session zone.
-            connection.execute("set TimeZone = 'UTC'")
-            connection.execute(RAW_TABLES)
+            prepare_connection(connection)
             yield connection
         finally:
             connection.close()
+
+
+@contextlib.contextmanager
+def open_published_copy(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a published file read-only, with no way out of it: a reader needs no other file.
+
+    Raises HomeError where there is none or it cannot be read.
+    """
+    if not path.exists():
+        raise HomeError(f"{path}: nothing is published yet. Run 'meterhouse run'.")
+    try:
+        connection = duckdb.connect(str(path), read_only=True, config={"enable_external_access": "false"})
+    except duckdb.Error as error:
+        raise HomeError(f"{path}: cannot be opened: {error}") from error
+    try:
+        connection.execute("set lock_configuration = true")
+        yield connection
+    finally:
+        connection.close()

@@ -1,12 +1,14 @@
-"""A progress bar with rate and remaining time, on standard error."""
+"""Progress bars with rate and remaining time, on standard error and only on a terminal."""
 
 import contextlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    MofNCompleteColumn,
     Progress,
     TaskID,
     TextColumn,
@@ -34,3 +36,21 @@ def terminal_progress(label: str) -> Iterator[_Bar]:
     columns = (TextColumn(label), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield _Bar(progress, progress.add_task(label, total=None))
+
+
+@contextlib.contextmanager
+def counted_progress(label: str) -> Iterator[Callable[[int, int, str], None] | None]:
+    """Yield a function that shows how many of how many are done; None where nobody watches."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    columns = (
+        TextColumn(label),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[last]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(label, total=None, last="")
+        yield lambda done, total, last: progress.update(task, completed=done, total=total, last=last)

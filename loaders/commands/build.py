@@ -1,0 +1,74 @@
+"""`meterhouse build`: models and tests."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from loaders.commands.options import Settings, home_option
+from loaders.commands.progress import counted_progress
+from loaders.errors import BuildError, UsageError
+
+if TYPE_CHECKING:
+    from loaders.transform import BuildResult, Failure
+
+
+@click.command("build")
+@click.option("--full-refresh", is_flag=True, help="Rebuild every model from the raw records.")
+@click.option("--select", multiple=True, metavar="SELECTOR", help="Build only this part (dbt's selection syntax).")
+@click.option("--as-of", metavar="TIMESTAMP", help="Classify periods and orders as of this instant (default: now).")
+@home_option
+@click.pass_obj
+def command(settings: Settings, full_refresh: bool, select: tuple[str, ...], as_of: str | None) -> None:
+    """Build the models from what is landed and test them.
+
+    \b
+    Example:
+      meterhouse build
+      meterhouse build --as-of 2026-05-01T00:00:00Z
+    """
+    raise_failures(run_build(settings, full_refresh=full_refresh, select=select, as_of=read_as_of(as_of)))
+
+
+def read_as_of(text: str | None) -> datetime | None:
+    """Read --as-of: ISO 8601, UTC without an offset."""
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"--as-of: no ISO 8601 instant: {text!r}. Write it like 2026-05-01T00:00:00Z.") from error
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def run_build(
+    settings: Settings, *, full_refresh: bool = False, select: tuple[str, ...] = (), as_of: datetime | None = None
+) -> "BuildResult":
+    """Build with a progress bar on a terminal, and say on stderr what came of it."""
+    from loaders.transform import build
+    from loaders.warehouse import Home
+
+    with counted_progress("building") as progress:
+        result = build(Home(settings.home), as_of=as_of, full_refresh=full_refresh, select=select, progress=progress)
+    for warning in result.warnings:
+        click.echo(f"finding: {_described(warning)}", err=True)
+    click.echo(
+        f"Built {result.model_count} models and ran {result.test_count} tests in {result.seconds:.1f} s, "
+        f"as of {result.as_of:%Y-%m-%d %H:%M:%S} UTC.",
+        err=True,
+    )
+    return result
+
+
+def raise_failures(result: "BuildResult") -> None:
+    """Raise BuildError where a model or a test failed."""
+    if result.failures:
+        what = "\n".join(f"  {_described(failure)}" for failure in result.failures)
+        raise BuildError(
+            f"the build failed in {len(result.failures)} places:\n{what}\n"
+            "Nothing will be published from it; the last published file stays. Mend the cause and build again."
+        )
+
+
+def _described(failure: "Failure") -> str:
+    return f"{failure.name}: {failure.message.splitlines()[0] if failure.message else failure.status}"

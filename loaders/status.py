@@ -1,0 +1,91 @@
+"""The state of a home folder in facts: landed, built, published, and what blocks the next step."""
+
+from typing import Any
+
+import duckdb
+
+from loaders.errors import HomeError, LockedError
+from loaders.warehouse import Home, open_published_copy, open_work_file
+
+Facts = dict[str, Any]
+
+
+def read_status(home: Home) -> Facts:
+    """Return the facts, with naive UTC datetimes. While another run holds the lock, only what is published is told."""
+    status: Facts = {"home": str(home.path), "landed": None, "built": None, "published": _published(home), "blocks": []}
+    if not home.work_file.exists():
+        status["blocks"].append("nothing is landed: run 'meterhouse load PATH' or 'meterhouse run PATH'")
+        return status
+    try:
+        with open_work_file(home) as connection:
+            status["landed"] = _landed(connection)
+            status["built"] = _built(connection)
+            status["blocks"] = _blocks(connection, status)
+    except LockedError as error:
+        status["blocks"].append(str(error))
+    return status
+
+
+def _facts(connection: duckdb.DuckDBPyConnection, sql: str) -> Facts | None:
+    cursor = connection.execute(sql)
+    row = cursor.fetchone()
+    return None if row is None else dict(zip([column[0] for column in cursor.description or ()], row, strict=True))
+
+
+def _landed(connection: duckdb.DuckDBPyConnection) -> Facts | None:
+    return _facts(
+        connection,
+        "select max(load_id) as last_load, max(finished_at) as last_landed_at, "
+        "count(*) filter (where error is null) as files, cast(sum(landed) as bigint) as records, "
+        "(select count(*) from raw.events) as events, "
+        "(select count(*) from raw.quarantine where status = 'open') as quarantined, "
+        "(select count(*) from raw.conflicts) as conflicts from raw.loads having count(*) > 0",
+    )
+
+
+def _built(connection: duckdb.DuckDBPyConnection) -> Facts | None:
+    return _facts(
+        connection,
+        "select finished_at, as_of, case when finished_at is null then 'did not end' when succeeded then 'passed' "
+        "else 'failed' end as result, is_complete, through_load_id as through_load "
+        "from raw.builds order by build_id desc limit 1",
+    )
+
+
+def _published(home: Home) -> Facts | None:
+    if not home.published_file.exists():
+        return None
+    try:
+        with open_published_copy(home.published_file) as reader:
+            return _facts(
+                reader,
+                "select published_at, built_at, as_of, data_horizon_at, meterhouse_version as version from publication",
+            )
+    except (HomeError, duckdb.Error) as error:
+        return {"error": str(error)}
+
+
+def _blocks(connection: duckdb.DuckDBPyConnection, status: Facts) -> list[str]:
+    landed, built, published = status["landed"], status["built"], status["published"]
+    if landed is None:
+        return ["nothing is landed: run 'meterhouse load PATH' or 'meterhouse run PATH'"]
+    blocks = [f"{name}: {error}" for name, error in _last_errors(connection)]
+    if built is None:
+        blocks.append("nothing is built: run 'meterhouse build'")
+    elif built["result"] != "passed" or not built["is_complete"]:
+        blocks.append(
+            f"the last build {built['result']}{'' if built['is_complete'] else ' (in part)'}: run 'meterhouse build'"
+        )
+    elif built["through_load"] < landed["last_load"]:
+        blocks.append(f"loads after {built['through_load']} are not built: run 'meterhouse build'")
+    elif published is None or published.get("built_at") != built["finished_at"]:
+        blocks.append("the last build is not published: run 'meterhouse publish'")
+    return blocks
+
+
+def _last_errors(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
+    """Files of the newest load that could not be read."""
+    return connection.execute(
+        "select file_name, error from raw.loads where error is not null "
+        "and load_id = (select max(load_id) from raw.loads) order by file_number"
+    ).fetchall()

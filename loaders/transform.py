@@ -1,0 +1,128 @@
+"""Running dbt in this process: models and tests, on the home folder's work file."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from loaders.errors import BuildError, HomeError
+from loaders.warehouse import Home, locked
+
+PROJECT_FOLDER = Path(__file__).resolve().parent.parent
+
+# Called with the number of finished nodes, of all nodes, and the name of the last one.
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A model or test that did not pass: its name, dbt's status, and dbt's message."""
+
+    name: str
+    status: str
+    message: str
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a build did. `failures` block a publish; `warnings` are findings about the data."""
+
+    as_of: datetime
+    seconds: float
+    model_count: int
+    test_count: int
+    failures: list[Failure] = field(default_factory=list)
+    warnings: list[Failure] = field(default_factory=list)
+
+
+def build(
+    home: Home,
+    *,
+    as_of: datetime | None = None,
+    full_refresh: bool = False,
+    select: tuple[str, ...] = (),
+    progress: Progress | None = None,
+) -> BuildResult:
+    """Build models and run their tests; return what failed instead of raising for it.
+
+    `as_of` (UTC, default now) becomes an input of the build. Raises LockedError where another run holds the home
+    folder, BuildError where dbt could not start, HomeError where the project's files are not beside the package.
+    """
+    if not (PROJECT_FOLDER / "dbt_project.yml").is_file():
+        raise HomeError(f"{PROJECT_FOLDER}: no dbt_project.yml here. Run meterhouse from its checkout ('make setup').")
+    instant = (as_of or datetime.now(UTC)).astimezone(UTC)
+    started = time.monotonic()
+    with locked(home):
+        results = _invoke(home, _arguments(home, full_refresh, select), instant, progress)
+    nodes = [result for result in results if result.node.resource_type in ("model", "seed", "test")]
+    return BuildResult(
+        as_of=instant,
+        seconds=time.monotonic() - started,
+        model_count=sum(result.node.resource_type != "test" for result in nodes),
+        test_count=sum(result.node.resource_type == "test" for result in nodes),
+        failures=[_failure(result) for result in results if str(result.status) in ("error", "fail", "runtime error")],
+        warnings=[_failure(result) for result in results if str(result.status) == "warn"],
+    )
+
+
+def _arguments(home: Home, full_refresh: bool, select: tuple[str, ...]) -> list[str]:
+    # Unit tests judge models with made-up rows; they belong to the project's own tests, not to every build.
+    arguments = ["build", "--exclude", "test_type:unit", "--quiet", "--log-level", "none", "--no-use-colors"]
+    arguments += ["--project-dir", str(PROJECT_FOLDER), "--profiles-dir", str(PROJECT_FOLDER)]
+    arguments += ["--target-path", str(home.path / "target"), "--log-path", str(home.path / "logs")]
+    if full_refresh:
+        arguments.append("--full-refresh")
+    for selector in select:
+        arguments += ["--select", selector]
+    return arguments
+
+
+def _invoke(home: Home, arguments: list[str], as_of: datetime, progress: Progress | None) -> list[Any]:
+    os.environ["METERHOUSE_HOME"] = str(home.path)
+    os.environ["METERHOUSE_AS_OF"] = as_of.isoformat()
+    # Importing dbt takes two seconds: only a build pays for it.
+    from dbt.cli.main import dbtRunner
+
+    from loaders import dbt_plugin
+
+    watcher = _Watcher(progress)
+    try:
+        outcome = dbtRunner(callbacks=[watcher.notice]).invoke(arguments)
+        if outcome.exception is not None and _is_damaged_cache(outcome.exception):
+            shutil.rmtree(home.path / "target", ignore_errors=True)
+            outcome = dbtRunner(callbacks=[watcher.notice]).invoke(arguments)
+    finally:
+        dbt_plugin.close_all()
+    if outcome.result is None or not hasattr(outcome.result, "results"):
+        raise BuildError(f"dbt could not start the build: {outcome.exception or watcher.last_error}")
+    return list(outcome.result.results)
+
+
+def _is_damaged_cache(error: BaseException) -> bool:
+    """A kill can leave half a partial-parse file behind; dbt then fails with whatever its decoder raises."""
+    return type(error).__module__.partition(".")[0] in ("msgpack", "mashumaro")
+
+
+class _Watcher:
+    """Follows dbt's events: how far the build is, and the last error where there is no result to ask."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._finished = 0
+        self.last_error = "no reason was given"
+
+    def notice(self, event: Any) -> None:
+        if event.info.level == "error":
+            self.last_error = event.info.msg
+        if self._progress is None or event.info.name not in ("LogModelResult", "LogSeedResult", "LogTestResult"):
+            return
+        self._finished += 1
+        self._progress(self._finished, event.data.total, event.data.node_info.node_name)
+
+
+def _failure(result: Any) -> Failure:
+    return Failure(name=result.node.name, status=str(result.status), message=(result.message or "").strip())
