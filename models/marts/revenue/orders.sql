@@ -18,8 +18,8 @@ select
     total_amount,
     applied_balance_amount,
     paid_amount,
-    platform_fee_amount,
-    refunded_amount,
+    cast(platform_fee_amount as bigint) as platform_fee_amount,
+    cast(refunded_amount as bigint) as refunded_amount,
     is_voided,
     has_object and items is not null as has_lines
 from {{ ref('int_orders_merged') }}
