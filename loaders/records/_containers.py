@@ -167,9 +167,11 @@ def _known_organization(value: Any) -> str | None:
 def _is_container(value: Any) -> bool:
     if type(value) is not dict:
         return False
-    if "events" in value or "items" in value:
-        return "id" not in value and (type(value.get("events")) is list or type(value.get("items")) is list)
-    return "data" in value and type(value["data"]) is dict and type(value.get("type")) is str
+    if type(value.get("events")) is list:
+        return "id" not in value and "name" not in value
+    if type(value.get("items")) is list:  # an order has items too
+        return "pagination" in value or len(value) == 1
+    return type(value.get("data")) is dict and type(value.get("type")) is str
 
 
 def _open(raw: bytes) -> _Container | None:

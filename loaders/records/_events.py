@@ -114,10 +114,10 @@ def _check_value(name: str, value: Any) -> None:
     if kind is str:
         if not 1 <= len(value) <= TEXT_LENGTH_LIMIT:
             message = "A text in `metadata` must have 1 to 500 characters: leave it out or shorten it."
-            raise _invalid("metadata", message, f"{name}: {value}")
+            raise _invalid("metadata", message, {name: value})
     elif kind is not int and kind is not Decimal and kind is not bool:
         message = "A value in `metadata` must be a text, a number or a boolean: flatten it or leave it out."
-        raise _invalid("metadata", message, f"{name}: {value}")
+        raise _invalid("metadata", message, {name: value})
 
 
 def _check_cost(cost: Any) -> None:

@@ -1,5 +1,6 @@
 """The possible verdicts on one input record, and what a verdict depends on besides the record itself."""
 
+import json
 from datetime import datetime
 
 import msgspec
@@ -79,6 +80,9 @@ class Rejection(Exception):
 def _shorten(found: object) -> str | None:
     if found is None:
         return None
-    text = found[: 4 * FOUND_LENGTH].decode("utf-8", "replace") if isinstance(found, bytes) else str(found)
+    if isinstance(found, bytes):
+        text = found[: 4 * FOUND_LENGTH].decode("utf-8", "replace")
+    else:
+        text = found if isinstance(found, str) else json.dumps(found, default=str, ensure_ascii=False)
     text = text.replace("\x00", "\\u0000")
     return text if len(text) <= FOUND_LENGTH else text[: FOUND_LENGTH - 1] + "…"

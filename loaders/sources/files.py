@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from loaders.errors import UnreadableFileError
+from loaders.errors import HomeError, UnreadableFileError
 from loaders.records import DOCUMENT_BYTE_LIMIT, is_one_document, is_unfinished_document
 
 BLOCK_SIZE = 16 << 20
@@ -212,6 +212,8 @@ class _CountingReader(io.RawIOBase):
 
 def _open_file(path: str, home: Path) -> BinaryIO:
     if path == STANDARD_INPUT:
+        if sys.stdin is None:
+            raise UnreadableFileError("-: standard input is closed. Pipe the records into it.")
         return _spooled(sys.stdin.buffer, home)
     with _reading(path):
         file = open(path, "rb")  # noqa: SIM115  (the caller closes it)
@@ -222,9 +224,13 @@ def _open_file(path: str, home: Path) -> BinaryIO:
 
 
 def _spooled(stream: BinaryIO, home: Path) -> BinaryIO:
-    spool = tempfile.NamedTemporaryFile(prefix=_SPOOL_PREFIX, dir=home)  # noqa: SIM115  (the caller closes it)
-    shutil.copyfileobj(stream, spool, 1 << 20)
-    spool.seek(0)
+    try:
+        spool = tempfile.NamedTemporaryFile(prefix=_SPOOL_PREFIX, dir=home)  # noqa: SIM115  (the caller closes it)
+        shutil.copyfileobj(stream, spool, 1 << 20)
+        spool.seek(0)
+    except OSError as error:
+        what = f"{home}: the piped records cannot be kept there ({error.strerror})"
+        raise HomeError(f"{what}. Free some space, then run the same command again.") from error
     return spool  # type: ignore[return-value]
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import duckdb
 import pytest
-from conftest import NOW
-from hypothesis import given
+from conftest import FIXTURES, NOW
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loaders.records import (
@@ -186,6 +186,13 @@ def test_broken_container_is_one_bad_record(text: str) -> None:
     assert one.raw == text.encode()
 
 
+def test_order_without_an_id_is_no_page() -> None:
+    (one,) = judged({**{name: ORDER[name] for name in ORDER if name != "id"}, "items": [{"id": "i"}]})
+
+    assert isinstance(one.verdict, Rejected)
+    assert (one.verdict.reason_code, one.verdict.field) == ("missing_field", "id")
+
+
 def test_repeated_list_in_an_envelope_is_refused_not_dropped() -> None:
     (one,) = judged(b'{"events":[{"name":"lost"}],"events":[]}')
 
@@ -304,3 +311,21 @@ def test_instants_read_alike_here_and_in_duckdb(instant: Any, offset: str, nanos
         row = connection.execute("select cast(? as timestamptz) at time zone 'UTC'", [text]).fetchone()
     assert verdict.modified_at is not None
     assert row == (verdict.modified_at.replace(tzinfo=None),)
+
+
+SEEDS = [line for path in sorted(FIXTURES.glob("*/*")) for line in path.read_bytes().splitlines() if len(line) < 2000]
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(SEEDS), st.sampled_from(SEEDS), st.integers(0, 2000), st.integers(0, 2000), st.binary(max_size=3)
+)
+def test_no_bytes_raise_and_every_record_is_a_part_of_them(
+    one: bytes, other: bytes, cut: int, paste: int, noise: bytes
+) -> None:
+    raw = one[:cut] + noise + other[paste:]
+    for record in judged(raw):
+        assert raw[record.byte_offset : record.byte_offset + len(record.raw)] == record.raw
+        if not isinstance(record.verdict, Rejected):
+            assert record.verdict.payload.encode() in record.raw
+            assert json.loads(record.verdict.payload)
