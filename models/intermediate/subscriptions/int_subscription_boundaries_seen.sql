@@ -138,7 +138,18 @@ boundaries as (
         null as interval_name,
         null as interval_count
     from system_events
-    where event_name in ('subscription.billing_period_updated', 'subscription.updated')
+    where
+        event_name in ('subscription.billing_period_updated', 'subscription.updated')
+        {# An end that was moved on since is none. #}
+        and not exists (
+            select 1 from system_events as later_moves
+            where
+                later_moves.event_name = 'subscription.billing_period_updated'
+                and later_moves.subscription_key = system_events.subscription_key
+                and later_moves.occurred_at > system_events.occurred_at
+                and later_moves.old_period_end_at = coalesce(system_events.new_period_end_at, system_events.billing_period_end_at)
+                and later_moves.old_period_end_at != later_moves.new_period_end_at
+        )
     union all
     select
         subscription_key,

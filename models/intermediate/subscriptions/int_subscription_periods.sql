@@ -16,11 +16,13 @@ subscriptions as (
 
 ),
 
-moved_ends as (
+moves as (
 
     select distinct
         subscriptions.subscription_key,
-        system_events.old_period_end_at
+        system_events.old_period_end_at,
+        system_events.new_period_end_at,
+        system_events.occurred_at
     from {{ ref('stg_polar__system_events') }} as system_events
     inner join subscriptions
         on
@@ -30,6 +32,41 @@ moved_ends as (
         system_events.event_name = 'subscription.billing_period_updated'
         and system_events.old_period_end_at > system_events.occurred_at
         and system_events.old_period_end_at != system_events.new_period_end_at
+
+),
+
+chained_moves as (
+
+    select
+        *,
+        case when lag(new_period_end_at) over move_order = old_period_end_at then 0 else 1 end as is_new_chain
+    from moves
+    window move_order as (partition by subscription_key order by occurred_at, old_period_end_at)
+
+),
+
+numbered_moves as (
+
+    select
+        *,
+        sum(is_new_chain) over (
+            partition by subscription_key order by occurred_at, old_period_end_at
+        ) as chain_number
+    from chained_moves
+
+),
+
+{# An end may be moved again: what counts is where it came to rest. #}
+moved_ends as (
+
+    select
+        subscription_key,
+        old_period_end_at,
+        last_value(new_period_end_at) over (
+            partition by subscription_key, chain_number order by occurred_at, old_period_end_at
+            rows between unbounded preceding and unbounded following
+        ) as moved_to_at
+    from numbered_moves
 
 ),
 
@@ -69,49 +106,76 @@ computed_periods as (
         subscription_key,
         period_type,
         is_trial,
-        is_last and not is_trial
-            and segment_end_at < {{ add_intervals('segment_start_at', 'interval_name', 'interval_count', 'period_number + 1') }} as is_cut_short,
+        is_last,
+        segment_end_at,
         {{ add_intervals('segment_start_at', 'interval_name', 'interval_count', 'period_number') }} as period_start_at,
-        least(
-            case when is_trial or interval_name is null then segment_end_at
-                else {{ add_intervals('segment_start_at', 'interval_name', 'interval_count', 'period_number + 1') }} end,
-            segment_end_at
-        ) as period_end_at
+        case
+            when is_trial or interval_name is null then segment_end_at
+            else {{ add_intervals('segment_start_at', 'interval_name', 'interval_count', 'period_number + 1') }}
+        end as full_period_end_at
     from numbered_starts
 
 ),
 
-{# A boundary that was moved away is none: the period before it goes on to the next one. #}
-kept_periods as (
+{# A boundary from an end that was moved away to where it came to rest is none: the period before it goes on. #}
+stretched_periods as (
 
     select
         computed_periods.subscription_key,
         computed_periods.period_type,
         computed_periods.is_trial,
-        computed_periods.is_cut_short,
+        computed_periods.is_last,
+        computed_periods.segment_end_at,
         computed_periods.period_start_at,
-        case
-            when moved_ends.old_period_end_at is not null
-                then coalesce(
-                    lead(computed_periods.period_end_at) over (
-                        partition by computed_periods.subscription_key, computed_periods.period_type
-                        order by computed_periods.period_start_at
-                    ),
-                    computed_periods.period_end_at
-                )
-            else computed_periods.period_end_at
-        end as period_end_at,
-        lag(moved_ends.old_period_end_at) over (
-            partition by computed_periods.subscription_key, computed_periods.period_type
-            order by computed_periods.period_start_at
-        ) is not distinct from computed_periods.period_start_at as starts_at_moved_end
+        coalesce(max(moved_ends.moved_to_at), computed_periods.full_period_end_at) as full_period_end_at
     from computed_periods
     left join moved_ends
         on
             computed_periods.subscription_key = moved_ends.subscription_key
-            and computed_periods.period_end_at = moved_ends.old_period_end_at
             and computed_periods.period_type = 'subscription'
-    where computed_periods.period_start_at < computed_periods.period_end_at
+            and not computed_periods.is_trial
+            and (
+                (
+                    computed_periods.full_period_end_at >= moved_ends.old_period_end_at
+                    and computed_periods.full_period_end_at < moved_ends.moved_to_at
+                )
+                or (
+                    computed_periods.period_start_at >= moved_ends.old_period_end_at
+                    and computed_periods.period_start_at < moved_ends.moved_to_at
+                )
+            )
+    group by
+        computed_periods.subscription_key,
+        computed_periods.period_type,
+        computed_periods.is_trial,
+        computed_periods.is_last,
+        computed_periods.segment_end_at,
+        computed_periods.period_start_at,
+        computed_periods.full_period_end_at
+
+),
+
+cut_periods as (
+
+    select
+        *,
+        is_last and not is_trial and segment_end_at < full_period_end_at as is_cut_short,
+        least(full_period_end_at, segment_end_at) as period_end_at
+    from stretched_periods
+
+),
+
+kept_periods as (
+
+    select * from cut_periods
+    where period_start_at < period_end_at
+    qualify period_start_at >= coalesce(
+        max(period_end_at) over (
+            partition by subscription_key, period_type order by period_start_at
+            rows between unbounded preceding and 1 preceding
+        ),
+        timestamp '-infinity'
+    )
 
 ),
 
@@ -135,7 +199,7 @@ periods as (
     from kept_periods
     inner join subscriptions on kept_periods.subscription_key = subscriptions.subscription_key
     cross join builds
-    where not kept_periods.starts_at_moved_end and kept_periods.period_start_at <= builds.as_of
+    where kept_periods.period_start_at <= builds.as_of
 
 )
 
