@@ -87,6 +87,18 @@ create or replace temp table staged_quarantine (
 """
 
 
+_KNOWN_FILES = """
+from raw.loads as l
+where l.error is null and l.byte_count = $byte_count and l.kind = $kind
+    and l.organization_option is not distinct from $organization
+"""
+_WAITING = """(
+    select count(*) from raw.quarantine as q
+    where q.load_id = l.load_id and q.file_number = l.file_number
+        and q.status = 'open' and q.reason_code = 'missing_organization'
+)"""
+
+
 class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What the user chose, and the clock. `landed_at` is what the rows say instead of the load's start."""
 
@@ -97,7 +109,10 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FileSummary(msgspec.Struct, kw_only=True):
-    """What became of one file: records = landed + duplicate + conflict + quarantined."""
+    """What became of one file: records = landed + duplicate + conflict + quarantined.
+
+    `needs_organization` says that every record waits in quarantine for an organization, also where the file is skipped.
+    """
 
     path: str
     records: int = 0
@@ -109,6 +124,7 @@ class FileSummary(msgspec.Struct, kw_only=True):
     skipped: bool = False
     error: str | None = None
     reasons: dict[str, int] = msgspec.field(default_factory=dict)
+    needs_organization: bool = False
 
 
 class LoadSummary(msgspec.Struct):
@@ -207,16 +223,18 @@ class _FileLanding:
 
     def _landed_before(self, source: SourceFile) -> bool:
         """Hash ahead only where the ledger knows a file of this size: other files are read once."""
-        known = (
-            "select count(*) from raw.loads where error is null and byte_count = $byte_count and kind = $kind"
-            " and organization_option is not distinct from $organization"
-        )
-        option = {"kind": self._options.kind, "organization": self._options.organization_id}
-        parameters: dict[str, Any] = {**option, "byte_count": source.stored_size}
-        if not _fetch_one(self._connection, known, parameters)[0]:
+        known = {
+            "byte_count": source.stored_size,
+            "kind": self._options.kind,
+            "organization": self._options.organization_id,
+        }
+        if not _fetch_one(self._connection, f"select count(*) {_KNOWN_FILES}", known)[0]:
             return False
-        parameters["sha256"] = source.hash_ahead()
-        return bool(_fetch_one(self._connection, f"{known} and sha256 = $sha256", parameters)[0])
+        known["sha256"] = source.hash_ahead()
+        waiting = f"select l.records, {_WAITING} {_KNOWN_FILES} and l.sha256 = $sha256"
+        row = self._connection.execute(waiting, known).fetchone()
+        self._entry.needs_organization = row is not None and 0 < row[0] == row[1]
+        return row is not None
 
     def _land_source(self, source: SourceFile) -> None:
         def work() -> None:
@@ -228,6 +246,7 @@ class _FileLanding:
             self._move_resources()
             self._move_quarantine()
             self._entry.blank = source.blank_count
+            self._entry.needs_organization = 0 < self._entry.records == self._entry.reasons.get("missing_organization")
             self._write_ledger(source)
 
         self._in_transaction(work)
@@ -450,7 +469,7 @@ class _FileLanding:
                 f"""
                 update raw.quarantine set status = 'replayed', replayed_load_id = $load_id
                 where status = 'open' and sha256 in (
-                    select bytes_sha256 from {table} where not list_contains($conflicting, record_number)
+                    select bytes_sha256 from {table} where record_number not in (select unnest($conflicting::bigint[]))
                 )
                 """,  # noqa: S608
                 {"load_id": self._place["load_id"], "conflicting": conflicting},

@@ -164,7 +164,7 @@ def raise_load_failures(summary: "LoadSummary", *, strict: bool) -> None:
     """Raise DataError where the exit code must not be 0; what landed has landed all the same."""
     problems = [file.error for file in summary.files if file.error is not None]
     for file in summary.files:
-        if file.records and file.reasons.get("missing_organization") == file.records:
+        if file.needs_organization:
             what = "no record carries an organization. Load it with --organization-id ID"
             problems.append(f"{file.path}: {what}, or set METERHOUSE_ORGANIZATION_ID.")
     quarantined = sum(file.quarantined for file in summary.files)

@@ -123,6 +123,10 @@ def test_file_in_which_no_record_has_an_organization_ends_with_1_and_the_hint(ru
 
     what = "no record carries an organization. Load it with --organization-id ID, or set METERHOUSE_ORGANIZATION_ID."
     assert (code, err) == (1, f"error: events.jsonl: {what}\n")
+    code, out, err = run("load", "events.jsonl")
+    assert (code, out.splitlines()[1].split()[1], err) == (1, "0", f"error: events.jsonl: {what}\n")
+    assert run("load", "events.jsonl", "--organization-id", "o")[0] == 0
+    assert run("load", "events.jsonl")[0] == 0
 
 
 def test_organization_comes_from_the_option_else_the_environment(
