@@ -7,7 +7,7 @@
 
     unit_amount: DECIMAL(38,12) minor units per unit; consumed: DOUBLE; credited: DOUBLE holding a whole number.
 #}
-{% macro rate_units(unit_amount, consumed, credited='0.0::double') -%}
+{% macro rate_units(unit_amount, consumed, credited='cast(0 as double)') -%}
     {%- set shift -%}
         (case when {{ consumed }} <= 0 or {{ consumed }} = floor({{ consumed }}) then 0
             else least(86, 53 - cast(floor(log2({{ consumed }})) as integer)) end)
@@ -19,13 +19,13 @@
         cast(cast({{ unit_amount }} as decimal(25, 12)) * cast(1000000000000 as decimal(13, 0)) as hugeint)
     {%- endset -%}
     {%- set divisor -%}
-        ((1::hugeint << {{ shift }}) * 1000000000000::hugeint)
+        ((cast(1 as hugeint) << {{ shift }}) * cast(1000000000000 as hugeint))
     {%- endset -%}
     (case
         when {{ unit_amount }} is null or {{ consumed }} is null then null
-        when {{ consumed }} <= {{ credited }} then 0::bigint
+        when {{ consumed }} <= {{ credited }} then cast(0 as bigint)
         {# Below 2^-33 units no price reaches half a minor unit, and the shift would not fit. #}
-        when {{ consumed }} < 1e-10 then 0::bigint
+        when {{ consumed }} < 1e-10 then cast(0 as bigint)
         else try(cast(
             ({{ price }} * {{ mantissa }}) // {{ divisor }}
             + (case

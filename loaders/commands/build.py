@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from loaders.transform import BuildResult, Failure
 
 
+_SHOWN_FAILURES = 10
+
+
 @click.command("build")
 @click.option("--full-refresh", is_flag=True, help="Rebuild every model from the raw records.")
 @click.option("--select", multiple=True, metavar="SELECTOR", help="Build only this part (dbt's selection syntax).")
@@ -63,7 +66,10 @@ def run_build(
 def raise_failures(result: "BuildResult") -> None:
     """Raise BuildError where a model or a test failed."""
     if result.failures:
-        what = "\n".join(f"  {_described(failure)}" for failure in result.failures)
+        shown = [f"  {_described(failure)}" for failure in result.failures[:_SHOWN_FAILURES]]
+        if len(result.failures) > _SHOWN_FAILURES:
+            shown.append(f"  and {len(result.failures) - _SHOWN_FAILURES} more: see logs/dbt.log in the home folder")
+        what = "\n".join(shown)
         raise BuildError(
             f"the build failed in {len(result.failures)} places:\n{what}\n"
             "Nothing will be published from it; the last published file stays. Mend the cause and build again."

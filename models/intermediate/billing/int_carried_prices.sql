@@ -19,7 +19,7 @@ numbered_stretches as (
         case
             when lag(plan_ends_at) over (
                 partition by subscription_key, price_id order by plan_starts_at
-            ) is not distinct from plan_starts_at then 0
+            ) = plan_starts_at then 0
             else 1
         end as is_new_stretch
     from subscription_prices

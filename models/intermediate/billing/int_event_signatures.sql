@@ -65,7 +65,7 @@ select
     usage_event_key,
     organization_id,
     cast(to_json(map_concat(
-        map {'name': signature_values['name'], 'source': to_json('user'), 'timestamp': signature_values['timestamp']},
+        map { 'name': signature_values['name'], 'source': to_json('user'), 'timestamp': signature_values['timestamp'] },
         map_from_entries(list_zip(coalesce(paths, []), coalesce(signature_values['properties'], [])))
     )) as varchar) as signature
 from signed_events

@@ -65,7 +65,7 @@ matched_events as (
             when matches.aggregation_path in ('name', 'source') and matches.aggregation_function != 'unique' then null
             when matches.aggregation_path = 'timestamp' and matches.aggregation_function != 'unique'
                 then to_json(epoch(usage_events.occurred_at))
-            when matches.aggregation_location = '/_cost/amount' then to_json(cast(usage_events.cost_amount as varchar)::json)
+            when matches.aggregation_location = '/_cost/amount' then to_json(cast(cast(usage_events.cost_amount as varchar) as json))
             else json_extract(usage_events.metadata, matches.aggregation_location)
         end as value
     from usage_events

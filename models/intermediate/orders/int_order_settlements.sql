@@ -103,6 +103,7 @@ roles as (
         case
             when placed_orders.billing_reason = 'purchase' then 'one_time'
             when placed_orders.subscription_id is null then 'one_time'
+            when placed_orders.started_at is null then 'unknown_subscription'
             when placed_orders.billing_reason = 'subscription_create' then 'first'
             when placed_orders.billing_reason = 'subscription_update' then 'update'
             when placed_orders.billing_reason in ('subscription_cycle', 'subscription_meter_cycle') then 'cycle'

@@ -136,11 +136,20 @@ void_events as (
 
 order_ids as (
 
-    select organization_id, order_id from versions
+    select
+        organization_id,
+        order_id
+    from versions
     union
-    select organization_id, order_id from paid_events
+    select
+        organization_id,
+        order_id
+    from paid_events
     union
-    select organization_id, order_id from void_events
+    select
+        organization_id,
+        order_id
+    from void_events
 
 ),
 
@@ -193,7 +202,11 @@ merged_orders as (
         case
             when
                 latest_versions.refunded_amount is not null
-                and coalesce(latest_versions.modified_at >= greatest(refund_events.refunded_at, refund_reversals.reversed_at, refund_objects.refunded_at), refund_events.refunded_at is null and refund_objects.refunded_at is null)
+                and coalesce(
+                    latest_versions.modified_at
+                    >= greatest(refund_events.refunded_at, refund_reversals.reversed_at, refund_objects.refunded_at),
+                    refund_events.refunded_at is null and refund_objects.refunded_at is null
+                )
                 then latest_versions.refunded_amount
             when refund_objects.refunded_at is not null
                 and not coalesce(refund_objects.refunded_at < greatest(refund_events.refunded_at, refund_reversals.reversed_at), false)

@@ -237,6 +237,7 @@ paid_orders as (
         case settlements.role
             when 'cycle' then settled_periods.metered_amount
             when 'one_time' then null
+            when 'unknown_subscription' then null
             else 0
         end as expected_metered_amount,
         settled_periods.active_price_count,

@@ -142,17 +142,8 @@ last_sightings as (
 
 changes as (
 
-    select
-        subscription_key,
-        product_id,
-        effective_at
-    from (
-        select
-            *,
-            lag(product_id) over (partition by subscription_key order by effective_at) as before_product_id
-        from last_sightings
-    )
-    where before_product_id is distinct from product_id
+    select * from last_sightings
+    qualify lag(product_id) over (partition by subscription_key order by effective_at) is distinct from product_id
 
 ),
 

@@ -60,6 +60,28 @@ attributed_events as (
 
 ),
 
+member_sightings as (
+
+    select
+        organization_id,
+        customer_key,
+        external_member_id,
+        member_id
+    from attributed_events
+    union all
+    select
+        known_members.organization_id,
+        customers.customer_key,
+        known_members.external_member_id,
+        known_members.member_id
+    from known_members
+    inner join customers
+        on
+            known_members.organization_id = customers.organization_id
+            and known_members.customer_id = customers.customer_id
+
+),
+
 {# A member seen under both ids is one member. #}
 member_pairs as (
 
@@ -68,20 +90,7 @@ member_pairs as (
         customer_key,
         external_member_id,
         min(member_id) as member_id
-    from (
-        select organization_id, customer_key, external_member_id, member_id from attributed_events
-        union all
-        select
-            known_members.organization_id,
-            customers.customer_key,
-            known_members.external_member_id,
-            known_members.member_id
-        from known_members
-        inner join customers
-            on
-                known_members.organization_id = customers.organization_id
-                and known_members.customer_id = customers.customer_id
-    )
+    from member_sightings
     where member_id is not null and external_member_id is not null
     group by organization_id, customer_key, external_member_id
 

@@ -37,6 +37,17 @@ carried_prices as (
 ),
 
 {# What has no price is valued at the meter's price in the organization's most used product. #}
+price_uses as (
+
+    select
+        organization_id,
+        price_id,
+        count(distinct subscription_key) as subscription_count
+    from carried_prices
+    group by organization_id, price_id
+
+),
+
 reference_prices as (
 
     select
@@ -45,14 +56,7 @@ reference_prices as (
         prices.unit_amount,
         prices.currency
     from prices
-    left join (
-        select
-            organization_id,
-            price_id,
-            count(distinct subscription_key) as subscription_count
-        from carried_prices
-        group by organization_id, price_id
-    ) as uses
+    left join price_uses as uses
         on
             prices.organization_id = uses.organization_id
             and prices.price_id = uses.price_id

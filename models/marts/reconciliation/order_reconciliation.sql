@@ -44,7 +44,7 @@ compared_orders as (
             when expectations.role = 'one_time' then 'one_time'
             when subscriptions.started_at is null then 'missing_subscription'
             when (expectations.role = 'update' or expectations.may_hold_prorations) and not expectations.has_lines then 'proration'
-            when expectations.currency is distinct from coalesce(subscriptions.currency, expectations.currency) then 'currency_mismatch'
+            when expectations.currency != coalesce(subscriptions.currency, expectations.currency) then 'currency_mismatch'
             when
                 (expectations.role = 'cycle' and not expectations.has_known_prices)
                 or expectations.expected_static_amount + expectations.expected_metered_amount is null

@@ -53,8 +53,8 @@ customer_ids_of_resources as (
         organization_id,
         {
             'id': from_json(payload, '{"customer_id": "VARCHAR"}').customer_id,
-            'external_id': null::varchar, 'type': null::varchar, 'created_at': null::varchar,
-            'modified_at': null::varchar, 'deleted_at': null::varchar
+            'external_id': cast(null as varchar), 'type': cast(null as varchar), 'created_at': cast(null as varchar),
+            'modified_at': cast(null as varchar), 'deleted_at': cast(null as varchar)
         } as customer
     from resources
     where kind in ('orders', 'subscriptions', 'refunds')
@@ -94,8 +94,8 @@ seen_customers as (
     select
         organization_id,
         {
-            'id': ids.customer_id, 'external_id': ids.external_customer_id, 'type': null::varchar,
-            'created_at': null::varchar, 'modified_at': null::varchar, 'deleted_at': null::varchar
+            'id': ids.customer_id, 'external_id': ids.external_customer_id, 'type': cast(null as varchar),
+            'created_at': cast(null as varchar), 'modified_at': cast(null as varchar), 'deleted_at': cast(null as varchar)
         } as customer
     from customer_ids_of_events
 
