@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from loaders.commands.options import Settings, format_option, home_option
+from loaders.commands.printing import printable
 from loaders.errors import DataError, UsageError
+from loaders.records import KIND_OPTIONS
 
 if TYPE_CHECKING:
     from loaders.landing import FileSummary, LoadSummary, Progress
 
-_KINDS = ["auto", "events", "orders", "subscriptions", "customers", "products", "meters", "refunds", "webhooks"]
 _COUNTS = ("records", "landed", "duplicate", "conflict", "quarantined", "blank")
 
 
 @click.command("load")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--kind", type=click.Choice(_KINDS), default="auto", show_default=True, help="What the records are.")
+@click.option(
+    "--kind", type=click.Choice(KIND_OPTIONS), default="auto", show_default=True, help="What the records are."
+)
 @click.option(
     "--organization-id",
     envvar="METERHOUSE_ORGANIZATION_ID",
@@ -122,7 +125,7 @@ def _as_text(summary: "LoadSummary") -> str:
     rows = [["file", *_COUNTS, ""]]
     for file in summary.files:
         note = "landed before" if file.skipped else "not landed" if file.error else ""
-        rows.append([_printable(file.path), *(str(count) for count in _counts(file).values()), note])
+        rows.append([printable(file.path), *(str(count) for count in _counts(file).values()), note])
     totals = _totals(summary)
     rows.append(["total", *(str(totals[name]) for name in _COUNTS), ""])
     return "\n".join([*_aligned(rows), *_quarantine_note(summary)])
@@ -134,10 +137,6 @@ def report_load(summary: "LoadSummary") -> None:
     skipped = f", {totals['skipped']:,} of {len(summary.files):,} files landed before" if totals["skipped"] else ""
     counts = ", ".join(f"{totals[name]:,} {name}" for name in _COUNTS[1:5])
     click.echo(f"Read {totals['records']:,} records: {counts}{skipped}.", err=True)
-
-
-def _printable(path: str) -> str:
-    return "".join(character if character.isprintable() else "�" for character in path)
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

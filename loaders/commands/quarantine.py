@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from loaders.commands.options import Settings, format_option, home_option
+from loaders.commands.printing import printable
 from loaders.errors import DataError, UsageError
 
 _LIST = """
@@ -55,7 +56,7 @@ def list_records(settings: Settings, include_replayed: bool, output_format: str)
         click.echo(json.dumps([{"id": _name(row), **row} for row in rows], indent=2))
         return
     for row in rows:
-        where = f"{_printable(row['file_name'])}, record {row['record_number']}"
+        where = f"{printable(row['file_name'])}, record {row['record_number']}"
         status = "" if row["status"] == "open" else f" ({row['status']})"
         click.echo(f"{_name(row)}  {where}: {row['reason_code']}{status}: {row['message']}")
     click.echo(f"{len(rows)} rejected. Read one: meterhouse quarantine show ID" if rows else "None.", err=True)
@@ -84,10 +85,10 @@ def show_record(settings: Settings, record_id: str, output_format: str) -> None:
         click.echo(json.dumps({"id": record_id, **row, **_payload_fields(payload)}, indent=2))
         return
     for name, value in row.items():
-        click.echo(f"{name}: {'' if value is None else _printable(str(value))}")
+        click.echo(f"{name}: {'' if value is None else printable(str(value))}")
     click.echo("payload:")
     # A terminal would obey control characters in hostile bytes; a pipe gets every byte as it came.
-    shown = _printable(payload.decode("utf-8", "backslashreplace")).encode() if sys.stdout.isatty() else payload
+    shown = printable(payload.decode("utf-8", "backslashreplace")).encode() if sys.stdout.isatty() else payload
     click.echo(shown)
 
 
@@ -120,7 +121,3 @@ def _read_name(record_id: str) -> dict[str, int]:
     if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) < 19 for part in parts):
         raise UsageError(f"{record_id}: no record id. Write it like 1.1.17, as `meterhouse quarantine list` prints it.")
     return dict(zip(("load_id", "file_number", "record_number"), map(int, parts), strict=True))
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "�" for character in text)
