@@ -1,0 +1,38 @@
+{#
+    billed_at of an event lies in the period it is put into, start inclusive and end exclusive. An event on the wrong side
+    is expected on an order that Polar has already closed, and both orders then show a variance.
+#}
+
+with
+
+outcomes as (
+
+    select * from {{ ref('billing_outcomes') }}
+    where billing_period_key is not null
+
+),
+
+usage_events as (
+
+    select * from {{ ref('usage_events') }}
+
+),
+
+periods as (
+
+    select * from {{ ref('billing_periods') }}
+
+)
+
+select
+    outcomes.billing_outcome_key,
+    outcomes.usage_event_key,
+    outcomes.outcome,
+    outcomes.billing_period_key,
+    usage_events.billed_at,
+    periods.period_start_at,
+    periods.period_end_at
+from outcomes
+inner join usage_events on outcomes.usage_event_key = usage_events.usage_event_key
+inner join periods on outcomes.billing_period_key = periods.billing_period_key
+where usage_events.billed_at < periods.period_start_at or usage_events.billed_at >= periods.period_end_at

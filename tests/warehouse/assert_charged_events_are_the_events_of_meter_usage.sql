@@ -1,0 +1,79 @@
+{#
+    Per period and meter, meter_usage counts exactly the events whose outcome is billed, awaiting_order or open, and for
+    sum and count meters their units. Any other outcome must leave no trace in an amount: it would charge what Polar skips.
+    Units are doubles; they may differ by the last bits of a sum.
+#}
+
+with
+
+meters as (
+
+    select * from {{ ref('all_meters') }}
+
+),
+
+charged_events as (
+
+    select
+        billing_period_key,
+        meter_id,
+        organization_id,
+        count(*) as event_count,
+        sum(cast(units as decimal(38, 12))) as units
+    from {{ ref('billing_outcomes') }}
+    where outcome in ('billed', 'awaiting_order', 'open') and abs(coalesce(units, 0)) < 1e15
+    group by billing_period_key, meter_id, organization_id
+
+),
+
+uncountable_meters as (
+
+    select distinct
+        billing_period_key,
+        meter_id
+    from {{ ref('billing_outcomes') }}
+    where abs(units) >= 1e15
+
+),
+
+metered_usage as (
+
+    select
+        billing_period_key,
+        meter_id,
+        organization_id,
+        sum(event_count) as event_count,
+        sum(consumed_units) as units
+    from {{ ref('meter_usage') }}
+    group by billing_period_key, meter_id, organization_id
+
+)
+
+select
+    coalesce(charged_events.billing_period_key, metered_usage.billing_period_key) as billing_period_key,
+    coalesce(charged_events.meter_id, metered_usage.meter_id) as meter_id,
+    coalesce(charged_events.organization_id, metered_usage.organization_id) as organization_id,
+    charged_events.event_count as charged_event_count,
+    metered_usage.event_count as metered_event_count,
+    charged_events.units as charged_units,
+    metered_usage.units as metered_units
+from charged_events
+full outer join metered_usage
+    on
+        charged_events.billing_period_key = metered_usage.billing_period_key
+        and charged_events.meter_id = metered_usage.meter_id
+left join meters
+    on
+        coalesce(charged_events.organization_id, metered_usage.organization_id) = meters.organization_id
+        and coalesce(charged_events.meter_id, metered_usage.meter_id) = meters.meter_id
+anti join uncountable_meters
+    on
+        coalesce(charged_events.billing_period_key, metered_usage.billing_period_key) = uncountable_meters.billing_period_key
+        and coalesce(charged_events.meter_id, metered_usage.meter_id) = uncountable_meters.meter_id
+where
+    coalesce(charged_events.event_count, 0) != coalesce(metered_usage.event_count, 0)
+    or (
+        meters.aggregation_function in ('sum', 'count')
+        and abs(coalesce(cast(charged_events.units as double), 0) - coalesce(metered_usage.units, 0))
+        > 1e-9 * greatest(1, abs(coalesce(metered_usage.units, 0)))
+    )

@@ -1,0 +1,37 @@
+{#
+    Where an amount is set, the currency beside it is too. An amount without a currency will be added to another one.
+#}
+
+select 'usage_events' as table_name, usage_event_key as row_key, 'cost_amount' as amount_name
+from {{ ref('usage_events') }}
+where (cost_amount is null) != (cost_currency is null)
+union all
+select 'usage_daily', usage_daily_key, 'cost_amount'
+from {{ ref('usage_daily') }}
+where (cost_amount is null) != (cost_currency is null)
+union all
+select 'subscriptions', subscription_key, 'amount'
+from {{ ref('subscriptions') }}
+where coalesce(amount, static_amount) is not null and currency is null
+union all
+select 'metered_prices', price_key, 'unit_amount'
+from {{ ref('metered_prices') }}
+where coalesce(unit_amount, cap_amount) is not null and currency is null
+union all
+select 'billing_outcomes', billing_outcome_key, 'list_amount'
+from {{ ref('billing_outcomes') }}
+where coalesce(list_amount, reference_amount) is not null and currency is null
+union all
+select 'meter_usage', meter_usage_key, 'expected_amount'
+from {{ ref('meter_usage') }}
+where expected_amount is not null and currency is null
+union all
+select 'orders', order_key, 'total_amount'
+from {{ ref('orders') }}
+where coalesce(subtotal_amount, total_amount) is not null and currency is null
+union all
+select 'order_reconciliation', order_reconciliation_key, 'billed_subtotal_amount'
+from {{ ref('order_reconciliation') }}
+where
+    currency is null
+    and (billed_subtotal_amount is not null or expected_subtotal_amount != 0 or variance_amount is not null)

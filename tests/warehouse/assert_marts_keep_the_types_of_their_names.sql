@@ -1,0 +1,40 @@
+{#
+    A column's name tells its type: instants are TIMESTAMP without zone, amounts exact, units DOUBLE, keys text. A
+    TIMESTAMPTZ moves with the reader's time zone, and money in a DOUBLE loses cents.
+#}
+
+-- depends_on: {{ ref('customers') }}
+-- depends_on: {{ ref('members') }}
+-- depends_on: {{ ref('subscriptions') }}
+-- depends_on: {{ ref('products') }}
+-- depends_on: {{ ref('usage_events') }}
+-- depends_on: {{ ref('usage_daily') }}
+-- depends_on: {{ ref('all_meters') }}
+-- depends_on: {{ ref('metered_prices') }}
+-- depends_on: {{ ref('billing_periods') }}
+-- depends_on: {{ ref('billing_outcomes') }}
+-- depends_on: {{ ref('meter_usage') }}
+-- depends_on: {{ ref('orders') }}
+-- depends_on: {{ ref('order_reconciliation') }}
+-- depends_on: {{ ref('loads') }}
+-- depends_on: {{ ref('quarantined_records') }}
+-- depends_on: {{ ref('conflicting_records') }}
+
+select
+    table_name,
+    column_name,
+    data_type
+from information_schema.columns
+where
+    table_schema = 'marts'
+    and (
+        data_type = 'TIMESTAMP WITH TIME ZONE'
+        or (column_name like '%\_at' escape '\' and data_type != 'TIMESTAMP')
+        or (regexp_matches(column_name, '_(date|month)$') and data_type != 'DATE')
+        or (column_name in ('cost_amount', 'unit_amount', 'list_amount', 'reference_amount') and data_type != 'DECIMAL(38,12)')
+        or (regexp_matches(column_name, '(^|_)amount$') and data_type not in ('BIGINT', 'DECIMAL(38,12)'))
+        or (regexp_matches(column_name, '(^|_)units$') and data_type != 'DOUBLE')
+        or (regexp_matches(column_name, '_(key|id|currency)$') and column_name not like '%load\_id' escape '\' and data_type != 'VARCHAR')
+        or (regexp_matches(column_name, '^(is|has)_') and data_type != 'BOOLEAN')
+        or (column_name like '%\_count' escape '\' and data_type != 'BIGINT')
+    )

@@ -1,0 +1,17 @@
+{#
+    received_at is never before occurred_at, and billed_at is the later of the two. Usage received in the past would be
+    billed on an order that was already closed when it happened.
+#}
+
+select
+    usage_event_key,
+    organization_id,
+    occurred_at,
+    received_at,
+    received_at_basis,
+    billed_at,
+    landed_at
+from {{ ref('usage_events') }}
+where
+    received_at < occurred_at
+    or billed_at != greatest(occurred_at, received_at)
