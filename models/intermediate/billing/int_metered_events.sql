@@ -91,7 +91,19 @@ measured_events as (
             when json_type(value) in ('BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT', 'DOUBLE')
                 then cast(cast(value as varchar) as double)
         end as units_as_double,
-        case when aggregation_function = 'unique' and json_type(value) != 'NULL' then cast(value as varchar) end as unique_value
+        {# Numbers compare by value: 1 and 1.0 are one. Whole ones are written as such, beyond a double's 53 bits too. #}
+        case
+            when aggregation_function != 'unique' or json_type(value) = 'NULL' then null
+            when json_type(value) = 'DOUBLE'
+                then coalesce(
+                    case
+                        when cast(cast(value as varchar) as double) = trunc(cast(cast(value as varchar) as double))
+                            then cast(try_cast(cast(cast(value as varchar) as double) as hugeint) as varchar)
+                    end,
+                    cast(cast(cast(value as varchar) as double) as varchar)
+                )
+            else cast(value as varchar)
+        end as unique_value
     from matched_events
 
 )
