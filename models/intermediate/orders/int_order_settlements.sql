@@ -47,6 +47,13 @@ changes as (
             'subscription.product_updated', 'subscription.seats_updated', 'subscription.units_updated',
             'subscription.updated', 'subscription.billing_period_updated'
         )
+        {# An update that only sets a discount or a trial makes no proration. #}
+        and (
+            system_events.event_name != 'subscription.updated'
+            or coalesce(system_events.product_id, system_events.proration_behavior) is not null
+            or coalesce(system_events.seats, system_events.units) is not null
+            or system_events.billing_period_end_at is not null
+        )
 
 ),
 
