@@ -89,11 +89,17 @@ metered_outcomes as (
         coalesce(cast(routed_events.units as double), routed_events.units_as_double) as units,
         case
             when routed_events.aggregation_function in ('sum', 'count') and prices.unit_amount is not null
-                then {{ exact_product('coalesce(routed_events.units, routed_events.units_as_double)', 'prices.unit_amount') }}
+                then coalesce(
+                    {{ exact_product('routed_events.units', 'prices.unit_amount') }},
+                    {{ exact_product('routed_events.units_as_double', 'prices.unit_amount') }}
+                )
         end as list_amount,
         case
             when routed_events.aggregation_function in ('sum', 'count') and prices.unit_amount is null
-                then {{ exact_product('coalesce(routed_events.units, routed_events.units_as_double)', 'reference_prices.unit_amount') }}
+                then coalesce(
+                    {{ exact_product('routed_events.units', 'reference_prices.unit_amount') }},
+                    {{ exact_product('routed_events.units_as_double', 'reference_prices.unit_amount') }}
+                )
         end as reference_amount,
         coalesce(prices.currency, routed_events.currency, reference_prices.currency) as currency
     from routed_events
