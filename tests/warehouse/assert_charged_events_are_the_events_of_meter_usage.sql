@@ -21,7 +21,10 @@ charged_events as (
         count(*) as event_count,
         sum(cast(units as decimal(38, 12))) as units
     from {{ ref('billing_outcomes') }}
-    where outcome in ('billed', 'awaiting_order', 'open') and abs(coalesce(units, 0)) < 1e15
+    where
+        outcome in ('billed', 'awaiting_order', 'open')
+        and billing_period_key is not null
+        and abs(coalesce(units, 0)) < 1e15
     group by billing_period_key, meter_id, organization_id
 
 ),

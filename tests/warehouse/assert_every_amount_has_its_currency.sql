@@ -2,35 +2,59 @@
     Where an amount is set, the currency beside it is too. An amount without a currency will be added to another one.
 #}
 
-select 'usage_events' as table_name, usage_event_key as row_key, 'cost_amount' as amount_name
+select
+    'usage_events' as table_name,
+    usage_event_key as row_key,
+    'cost_amount' as amount_name
 from {{ ref('usage_events') }}
 where (cost_amount is null) != (cost_currency is null)
 union all
-select 'usage_daily', usage_daily_key, 'cost_amount'
+select
+    'usage_daily' as table_name,
+    usage_daily_key as row_key,
+    'cost_amount' as amount_name
 from {{ ref('usage_daily') }}
 where (cost_amount is null) != (cost_currency is null)
 union all
-select 'subscriptions', subscription_key, 'amount'
+select
+    'subscriptions' as table_name,
+    subscription_key as row_key,
+    'amount' as amount_name
 from {{ ref('subscriptions') }}
 where coalesce(amount, static_amount) is not null and currency is null
 union all
-select 'metered_prices', price_key, 'unit_amount'
+select
+    'metered_prices' as table_name,
+    price_key as row_key,
+    'unit_amount' as amount_name
 from {{ ref('metered_prices') }}
 where coalesce(unit_amount, cap_amount) is not null and currency is null
 union all
-select 'billing_outcomes', billing_outcome_key, 'list_amount'
+select
+    'billing_outcomes' as table_name,
+    billing_outcome_key as row_key,
+    'list_amount' as amount_name
 from {{ ref('billing_outcomes') }}
 where coalesce(list_amount, reference_amount) is not null and currency is null
 union all
-select 'meter_usage', meter_usage_key, 'expected_amount'
+select
+    'meter_usage' as table_name,
+    meter_usage_key as row_key,
+    'expected_amount' as amount_name
 from {{ ref('meter_usage') }}
 where expected_amount is not null and currency is null
 union all
-select 'orders', order_key, 'total_amount'
+select
+    'orders' as table_name,
+    order_key as row_key,
+    'total_amount' as amount_name
 from {{ ref('orders') }}
 where coalesce(subtotal_amount, total_amount) is not null and currency is null
 union all
-select 'order_reconciliation', order_reconciliation_key, 'billed_subtotal_amount'
+select
+    'order_reconciliation' as table_name,
+    order_reconciliation_key as row_key,
+    'billed_subtotal_amount' as amount_name
 from {{ ref('order_reconciliation') }}
 where
     currency is null

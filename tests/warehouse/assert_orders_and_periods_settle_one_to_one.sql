@@ -11,45 +11,62 @@ periods as (
 
 ),
 
-reconciled_orders as (
+settled_periods as (
+
+    select * from periods
+    where order_key is not null
+
+),
+
+reconciled_periods as (
 
     select * from {{ ref('order_reconciliation') }}
+    where billing_period_key is not null
+
+),
+
+settling_orders as (
+
+    select * from reconciled_periods
     where billed_subtotal_amount is not null
+
+),
+
+meter_usage as (
+
+    select * from {{ ref('meter_usage') }}
 
 )
 
 select
-    'order settles several periods' as problem,
+    'the order settles several periods' as problem,
     order_key,
-    string_agg(billing_period_key, ', ' order by billing_period_key) as billing_period_keys
-from periods
-where order_key is not null
+    string_agg(billing_period_key, ', ' order by billing_period_key) as billing_period_key
+from settled_periods
 group by order_key
 having count(*) > 1
 union all
 select
-    'period reconciled several times' as problem,
+    'the period is reconciled several times' as problem,
     string_agg(order_key, ', ' order by order_key) as order_key,
-    billing_period_key as billing_period_keys
-from {{ ref('order_reconciliation') }}
-where billing_period_key is not null
+    billing_period_key
+from reconciled_periods
 group by billing_period_key
 having count(*) > 1
 union all
 select
     'period and reconciliation name different orders' as problem,
-    coalesce(reconciled_orders.order_key, periods.order_key) as order_key,
-    coalesce(reconciled_orders.billing_period_key, periods.billing_period_key) as billing_period_keys
-from (select * from reconciled_orders where billing_period_key is not null) as reconciled_orders
-full outer join (select * from periods where order_key is not null) as periods
-    on reconciled_orders.billing_period_key = periods.billing_period_key
-where reconciled_orders.order_key is distinct from periods.order_key
+    coalesce(settling_orders.order_key, settled_periods.order_key) as order_key,
+    coalesce(settling_orders.billing_period_key, settled_periods.billing_period_key) as billing_period_key
+from settling_orders
+full outer join settled_periods on settling_orders.billing_period_key = settled_periods.billing_period_key
+where settling_orders.order_key is distinct from settled_periods.order_key
 union all
 select
-    'meter_usage and period name different orders' as problem,
+    'meter_usage and period name different orders or times' as problem,
     meter_usage.order_key,
-    meter_usage.billing_period_key as billing_period_keys
-from {{ ref('meter_usage') }} as meter_usage
+    meter_usage.billing_period_key
+from meter_usage
 inner join periods on meter_usage.billing_period_key = periods.billing_period_key
 where
     meter_usage.order_key is distinct from periods.order_key
