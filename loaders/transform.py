@@ -77,7 +77,8 @@ def _arguments(home: Home, full_refresh: bool, select: tuple[str, ...]) -> list[
     if full_refresh:
         arguments.append("--full-refresh")
     for selector in select:
-        arguments += ["--select", selector]
+        # Tests that compare with models outside the selection would only say that those are missing.
+        arguments += ["--select", selector, "--indirect-selection", "buildable"]
     return arguments
 
 

@@ -134,9 +134,10 @@ class Answers:
             "variance_amount": finding.variance,
             "status": finding.status,
             "cause": finding.cause,
-            "comparison": "lines" if self._organization.has_api_objects else "order_total",
+            # Without a paid order there are no lines to compare with.
+            "comparison": "lines" if self._organization.has_api_objects and order and order.paid_at else "order_total",
         }
-        return {**row, **_expected(finding), **_billed(finding)}
+        return {**row, **_expected(finding), **_billed(finding, row["comparison"] == "lines")}
 
     def _totals(self) -> list[Json]:
         groups: dict[str, list[Order]] = defaultdict(list)
@@ -192,12 +193,12 @@ def _expected(finding: Finding) -> Json:
     return row
 
 
-def _billed(finding: Finding) -> Json:
-    """What the paid order says, or since when an order is owed."""
+def _billed(finding: Finding, has_lines: bool) -> Json:
+    """What the paid order says, or since when an order is owed. Prorations are seen in lines only."""
     order = finding.order
     if order is None or order.paid_at is None:
         return {"due_at": iso(finding.draft.boundary_at)}
-    return {"proration_amount": order.proration, "billed_subtotal_amount": order.subtotal}
+    return {"proration_amount": order.proration if has_lines else 0, "billed_subtotal_amount": order.subtotal}
 
 
 def _money(orders: list[Order]) -> Json:

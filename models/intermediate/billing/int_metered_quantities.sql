@@ -31,12 +31,6 @@ subscriptions as (
 
 ),
 
-builds as (
-
-    select * from {{ ref('stg_polar__builds') }}
-
-),
-
 routed_events as (
 
     select * from {{ ref('int_metered_events_routed') }}
@@ -68,12 +62,11 @@ closing_prices as (
         meters.aggregation_function,
         meters.is_summable
     from periods
-    cross join builds
     inner join carried_prices
         on
             periods.subscription_key = carried_prices.subscription_key
             and carried_prices.carried_from_at < periods.period_end_at
-            and least(periods.period_end_at, greatest(builds.as_of, periods.period_start_at)) <= carried_prices.carried_to_at
+            and periods.period_end_at <= carried_prices.carried_to_at
     inner join meters
         on
             periods.organization_id = meters.organization_id

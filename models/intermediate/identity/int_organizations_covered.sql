@@ -41,6 +41,7 @@ usage_spans as (
         organization_id,
         min(coalesce(sent_at, landed_at)) as first_at,
         max(coalesce(sent_at, landed_at)) as last_at,
+        max(greatest(coalesce(sent_at, landed_at), ingested_at)) as last_received_at,
         min(coalesce(sent_at, landed_at)) filter (where shape = 'recorded') as first_recorded_at,
         max(coalesce(sent_at, landed_at)) filter (where shape = 'recorded') as last_recorded_at
     from usage_events
@@ -55,6 +56,16 @@ system_spans as (
         min(occurred_at) as first_at,
         max(occurred_at) as last_at
     from system_events
+    group by organization_id
+
+),
+
+order_spans as (
+
+    select
+        organization_id,
+        max(created_at) as last_at
+    from {{ ref('stg_polar__orders') }}
     group by organization_id
 
 ),
@@ -91,11 +102,14 @@ covered_organizations as (
             least(usage_spans.first_at, system_spans.first_at)
         ) as history_starts_at,
         coalesce(sync_spans.finished_at, greatest(usage_spans.last_at, system_spans.last_at)) as data_horizon_at,
+        {# The last instant of which anything is known, whatever as_of is. #}
+        greatest(usage_spans.last_received_at, system_spans.last_at, order_spans.last_at) as last_record_at,
         least(usage_spans.first_recorded_at, sync_spans.covered_from_at) as recorded_usage_from_at,
         greatest(usage_spans.last_recorded_at, sync_spans.covered_to_at) as recorded_usage_to_at
     from organizations
     left join usage_spans on organizations.organization_id = usage_spans.organization_id
     left join system_spans on organizations.organization_id = system_spans.organization_id
+    left join order_spans on organizations.organization_id = order_spans.organization_id
     left join sync_spans on organizations.organization_id = sync_spans.organization_id
     left join configured_starts on organizations.organization_id = configured_starts.organization_id
 

@@ -1,5 +1,6 @@
 {#
-    One row per subscription, period type and period, up to the period that contains as_of.
+    One row per subscription, period type and period, up to the one that contains as_of, and on to the last record where
+    as_of lies before it: as_of classifies, it hides no later usage or order.
 #}
 
 with
@@ -76,6 +77,18 @@ builds as (
 
 ),
 
+horizons as (
+
+    select
+        subscriptions.subscription_key,
+        greatest(builds.as_of, organizations.last_record_at) as horizon_at
+    from subscriptions
+    cross join builds
+    left join {{ ref('int_organizations_covered') }} as organizations
+        on subscriptions.organization_id = organizations.organization_id
+
+),
+
 numbered_starts as (
 
     select
@@ -91,12 +104,12 @@ numbered_starts as (
             0,
             case
                 when segments.is_trial or segments.interval_name is null then 0
-                else greatest(0, {{ whole_intervals('segments.segment_start_at', 'segments.interval_name', 'segments.interval_count', 'least(segments.segment_end_at, builds.as_of)') }})
+                else greatest(0, {{ whole_intervals('segments.segment_start_at', 'segments.interval_name', 'segments.interval_count', 'least(segments.segment_end_at, horizons.horizon_at)') }})
             end
         )) as period_number
     from segments
-    cross join builds
-    where segments.segment_start_at <= builds.as_of
+    inner join horizons on segments.subscription_key = horizons.subscription_key
+    where segments.segment_start_at <= horizons.horizon_at
 
 ),
 

@@ -6,18 +6,30 @@
 
 with
 
-usage_events as (
+first_reads as (
 
-    select
-        *,
-        coalesce(sent_at, landed_at) as occurred_at
-    from {{ ref('stg_polar__usage_events') }}
+    select * from {{ ref('stg_polar__usage_events') }}
 
 ),
 
-resolved_parents as (
+rereads as (
 
-    select * from {{ ref('stg_polar__event_parents') }}
+    select * from {{ ref('stg_polar__event_rereads') }}
+
+),
+
+{# Whatever any read of an event knew is known; greatest() skips nulls and does not depend on landing order. #}
+usage_events as (
+
+    select
+        first_reads.* replace (
+            greatest(first_reads.external_id, rereads.external_id) as external_id,
+            greatest(first_reads.parent_reference, rereads.parent_reference) as parent_reference,
+            greatest(first_reads.ingested_at, rereads.ingested_at) as ingested_at
+        ),
+        coalesce(first_reads.sent_at, first_reads.landed_at) as occurred_at
+    from first_reads
+    left join rereads on first_reads.usage_event_key = rereads.usage_event_key
 
 ),
 
@@ -101,9 +113,7 @@ counted_events as (
 clocked_events as (
 
     select
-        counted_events.* exclude (sent_at, ingested_at) replace (
-            coalesce(counted_events.parent_reference, resolved_parents.parent_reference) as parent_reference
-        ),
+        counted_events.* exclude (sent_at, ingested_at),
         greatest(
             coalesce(
                 counted_events.ingested_at,
@@ -119,7 +129,6 @@ clocked_events as (
         end as received_at_basis
     from counted_events
     left join late_landings on counted_events.usage_event_key = late_landings.usage_event_key
-    left join resolved_parents on counted_events.usage_event_key = resolved_parents.usage_event_key
 
 )
 

@@ -1,0 +1,151 @@
+"""`meterhouse run`: the one command for a scheduler."""
+
+import sys
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import click
+
+from loaders.commands.build import raise_failures, read_as_of, run_build
+from loaders.commands.load import land, raise_load_failures, report_load
+from loaders.commands.options import Settings, home_option
+from loaders.commands.publish import run_publish
+from loaders.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from loaders.summary import Summary
+
+STATUSES = (
+    "not_comparable",
+    "pending",
+    "unbilled",
+    "unexpected",
+    "matched",
+    "within_tolerance",
+    "underbilled",
+    "overbilled",
+)
+FAIL_ON_EXIT_CODE = 3
+
+
+@click.command("run")
+@click.argument("paths", nargs=-1, metavar="[PATH...]")
+@click.option("--as-of", metavar="TIMESTAMP", help="Classify periods and orders as of this instant (default: now).")
+@click.option("--fail-on", metavar="STATUS,...", help="End with exit code 3 when rows of these statuses exist.")
+@click.option(
+    "--organization-id",
+    envvar="METERHOUSE_ORGANIZATION_ID",
+    show_envvar=True,
+    metavar="ID",
+    help="The organization of records that carry none.",
+)
+@home_option
+@click.pass_obj
+def command(
+    settings: Settings, paths: tuple[str, ...], as_of: str | None, fail_on: str | None, organization_id: str | None
+) -> int:
+    """Land PATHs, build, test, publish, and print what usage and money say.
+
+    Without a PATH it builds and publishes what is landed. The schedule's one command: running it again changes nothing.
+
+    \b
+    Example:
+      meterhouse run events.jsonl orders/
+      meterhouse run --fail-on unbilled,underbilled
+    """
+    from loaders.summary import summarize
+    from loaders.warehouse import Home, locked
+
+    instant, watched = read_as_of(as_of), _read_statuses(fail_on)
+    load_error: DataError | None = None
+    with locked(Home(settings.home)):
+        if paths:
+            load_error = _land(settings, paths, organization_id)
+        raise_failures(run_build(settings, as_of=instant))
+        publication = run_publish(settings)
+        summary = summarize(publication.path)
+    _print(summary)
+    if load_error is not None:
+        raise load_error
+    return FAIL_ON_EXIT_CODE if any(summary.count(status) for status in watched) else 0
+
+
+def _land(settings: Settings, paths: tuple[str, ...], organization_id: str | None) -> DataError | None:
+    """Land and report; hand back what went wrong, for the files that could be landed are worth building."""
+    summary = land(settings, list(paths), organization_id=organization_id)
+    report_load(summary)
+    try:
+        raise_load_failures(summary, strict=False)
+    except DataError as error:
+        return error
+    return None
+
+
+def _read_statuses(text: str | None) -> list[str]:
+    statuses = [status.strip() for status in (text or "").split(",") if status.strip()]
+    for status in statuses:
+        if status not in STATUSES:
+            raise UsageError(f"--fail-on: no such status: {status!r}. Choose from {', '.join(STATUSES)}.")
+    return statuses
+
+
+def _print(summary: "Summary") -> None:
+    from rich.console import Console
+
+    # A log has no width of its own: wide enough that no amount is cut.
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 118, highlight=False)
+    console.print(
+        f"\n{summary.events_landed:,} records landed, {summary.usage_events:,} usage events, "
+        f"{summary.customers:,} customers, {summary.members:,} members, as of {summary.as_of}"
+    )
+    if summary.quarantined:
+        console.print(f"{summary.quarantined:,} records quarantined: see 'meterhouse quarantine list'")
+    for table in (_money_table(summary), _status_table(summary), _largest_table(summary)):
+        console.print()
+        console.print(table)
+    console.print(f"\nPublished: {summary.path}", soft_wrap=True)
+
+
+def _table(title: str, *columns: str) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        numeric = column in ("orders", "rows", "expected", "billed", "variance")
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
+    return table
+
+
+def _money_table(summary: "Summary") -> "Table":
+    table = _table("Expected and billed", "currency", "orders", "expected", "billed", "variance")
+    for money in summary.money:
+        amounts = (_amount(value, money.digits) for value in (money.expected, money.billed))
+        table.add_row(money.currency, f"{money.order_count:,}", *amounts, _signed(money.variance, money.digits))
+    return table
+
+
+def _status_table(summary: "Summary") -> "Table":
+    table = _table("Orders by status", "status", "currency", "rows", "variance")
+    for line in summary.statuses:
+        table.add_row(line.status, line.currency, f"{line.row_count:,}", _signed(line.variance, line.digits))
+    return table
+
+
+def _largest_table(summary: "Summary") -> "Table":
+    table = _table("Largest exceptions", "variance", "currency", "status", "cause", "customer", "until", "order")
+    for case in summary.largest:
+        amount = _signed(case.variance, case.digits)
+        who = (case.customer, case.period, case.order_id or "none")
+        table.add_row(amount, case.currency, case.status, case.cause, *who)
+    return table
+
+
+def _amount(value: Decimal, digits: int) -> str:
+    return f"{value:,.{digits}f}"
+
+
+def _signed(value: Decimal, digits: int) -> str:
+    return f"{value:+,.{digits}f}" if value else _amount(value, digits)

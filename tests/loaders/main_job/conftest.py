@@ -1,0 +1,71 @@
+"""The whole job, run once as a user runs it: simulate, run, and the files it leaves."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+SHARED = ROOT.parent / "shared"
+AS_OF = "2026-05-10T00:00:00Z"
+
+Rows = list[dict[str, Any]]
+
+
+def meterhouse(*arguments: str | Path, home: Path, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own and check its exit code."""
+    command = [sys.executable, "-m", "loaders.cli", "--home", str(home), *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == expect, f"{arguments}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+class Published:
+    """A published file and the questions tests ask of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def rows(self, sql: str, parameters: list[Any] | None = None) -> Rows:
+        with duckdb.connect(str(self.path), read_only=True) as reader:
+            cursor = reader.execute(sql, parameters or [])
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def tables(self) -> list[str]:
+        return [row["table_name"] for row in self.rows("select table_name from duckdb_tables() where not internal order by table_name")]
+
+    def content(self) -> dict[str, tuple[int, int]]:
+        """Row count and an order-free hash of every table but publication and loads, which name instants of runs."""
+        return {
+            table: tuple(self.rows(f'select count(*) as n, bit_xor(hash("{table}")) as h from "{table}"')[0].values())
+            for table in self.tables()
+            if table not in ("publication", "loads")
+        }
+
+
+class World:
+    """A simulated world, what the job made of it, and the right answers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.data = folder / "world" / "data"
+        self.home = folder / "home"
+        meterhouse("simulate", folder / "world", home=self.home)
+        self.answers = json.loads((folder / "world" / "answers.json").read_text())
+        self.run = meterhouse("run", self.data, "--as-of", AS_OF, home=self.home)
+        self.published = Published(self.home / "published.duckdb")
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    yield World(tmp_path_factory.mktemp("main_job"))
+
+
+@pytest.fixture
+def cli() -> Callable[..., subprocess.CompletedProcess[str]]:
+    return meterhouse

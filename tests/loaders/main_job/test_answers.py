@@ -1,0 +1,163 @@
+"""The job on the simulated world gives every known answer. The answers come from the world's own billing engine, which
+shares nothing with the models but Polar's rules."""
+
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.loaders.main_job.conftest import Rows, World
+
+Key = Callable[[dict[str, Any]], Any]
+
+
+def as_answer(row: dict[str, Any]) -> dict[str, Any]:
+    """Write instants as the answers do."""
+    return {
+        name: value.isoformat(timespec="microseconds" if value.microsecond else "seconds") + "Z"
+        if isinstance(value, datetime)
+        else value
+        for name, value in row.items()
+    }
+
+
+def differences(expected: Rows, found: Rows, key: Key) -> list[str]:
+    """Every row that is missing or too much, and every asserted value that differs. What a row lacks is not asserted."""
+    wanted = {key(row): row for row in expected}
+    given = {key(row): as_answer(row) for row in found}
+    assert len(wanted) == len(expected)
+    assert len(given) == len(found)
+    off = [f"{name}: missing" for name in wanted.keys() - given.keys()]
+    off += [f"{name}: too much" for name in given.keys() - wanted.keys()]
+    for name in wanted.keys() & given.keys():
+        for column, value in wanted[name].items():
+            if column in given[name] and given[name][column] != value:
+                off.append(f"{name}.{column}: {given[name][column]!r}, want {value!r}")
+    return sorted(off)
+
+
+def test_landing_counts_equal_the_answers_file_by_file(world: World) -> None:
+    counts = ("records", "landed", "duplicate", "conflict", "quarantined", "blank")
+    found = {
+        row["file_name"].removeprefix(str(world.data.parent) + "/"): tuple(row[name] for name in counts)
+        for row in world.published.rows("select * from loads")
+    }
+    expected = {row["path"]: tuple(row[name] for name in counts) for row in world.answers["landing"]["files"]}
+    assert found == expected
+
+
+def test_quarantined_records_have_the_right_reason_and_place(world: World) -> None:
+    found = {
+        (row["file_name"].removeprefix(str(world.data.parent) + "/"), row["record_number"], row["reason_code"])
+        for row in world.published.rows("select * from quarantined_records")
+    }
+    expected = {
+        (file["path"], record["record_number"], record["reason_code"])
+        for file in world.answers["landing"]["files"]
+        for record in file["quarantined_records"]
+    }
+    assert expected
+    assert found == expected
+
+
+def test_orders_equal_the_answers(world: World) -> None:
+    found = world.published.rows("select * from orders")
+    assert differences(world.answers["orders"], found, lambda row: row["order_id"]) == []
+
+
+def test_meter_usage_equals_the_answers(world: World) -> None:
+    found = world.published.rows(
+        "select u.*, s.subscription_id, o.order_id from meter_usage as u "
+        "join subscriptions as s using (subscription_key) left join orders as o on u.order_key = o.order_key"
+    )
+    key: Key = lambda row: (row["subscription_id"], row["price_id"], str(row["period_start_at"]))  # noqa: E731
+    assert differences(world.answers["meter_usage"], [as_answer(row) for row in found], key) == []
+
+
+def test_order_reconciliation_equals_the_answers(world: World) -> None:
+    found = world.published.rows("select * from order_reconciliation")
+    # A missing order has no id of its own: its subscription and when it was due name it.
+    for row in found:
+        row["key"] = row["order_id"] or f"{row['subscription_id']}@{as_answer(row)['due_at']}"
+    assert differences(world.answers["order_reconciliation"], found, lambda row: row["key"]) == []
+
+
+def test_every_status_occurs(world: World) -> None:
+    statuses = {row["status"] for row in world.published.rows("select distinct status from order_reconciliation")}
+    assert statuses == {
+        "not_comparable", "pending", "unbilled", "unexpected",
+        "matched", "within_tolerance", "underbilled", "overbilled",
+    }  # fmt: skip
+
+
+def test_billing_outcomes_equal_the_answers(world: World) -> None:
+    found = world.published.rows("select organization_id, outcome, count(*) as count from billing_outcomes group by all")
+    expected = world.answers["billing_outcomes"]
+    assert differences(expected, found, lambda row: (row["organization_id"], row["outcome"])) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "sql"),
+    [
+        (
+            "identities",
+            "select c.organization_id, count(*) filter (where is_known_to_polar) as known_customers, "
+            "count(*) filter (where not is_known_to_polar) as unknown_customers, "
+            "(select count(*) from members as m where m.organization_id = c.organization_id) as members "
+            "from customers as c group by c.organization_id",
+        ),
+        (
+            "usage",
+            "select organization_id, count(*) as usage_events, "
+            "count(*) filter (where depth = 0) as root_events, count(*) filter (where depth > 0) as child_events, "
+            "count(*) filter (where is_orphan) as orphan_events, max(depth) as max_depth "
+            "from usage_events group by organization_id",
+        ),
+    ],
+)
+def test_identities_and_usage_equal_the_answers(world: World, part: str, sql: str) -> None:
+    found = world.published.rows(sql)
+    assert differences(world.answers[part], found, lambda row: row["organization_id"]) == []
+
+
+SUMS = (
+    "cast(sum(event_count) as bigint) as event_count, coalesce(sum(cost_amount), 0) as cost_amount, "
+    "cast(coalesce(sum(llm_input_tokens), 0) as bigint) as llm_input_tokens, "
+    "cast(coalesce(sum(llm_output_tokens), 0) as bigint) as llm_output_tokens, "
+    "cast(coalesce(sum(llm_total_tokens), 0) as bigint) as llm_total_tokens"
+)
+
+
+def with_decimal_cost(rows: Rows) -> Rows:
+    return [{**row, "cost_amount": Decimal(row["cost_amount"])} for row in rows]
+
+
+def test_usage_by_day_equals_the_answers_to_the_last_decimal(world: World) -> None:
+    found = world.published.rows(
+        f"select organization_id, event_name, cast(usage_date as varchar) as usage_date, {SUMS} "
+        "from usage_daily group by all"
+    )
+    key: Key = lambda row: (row["organization_id"], row["event_name"], row["usage_date"])  # noqa: E731
+    assert differences(with_decimal_cost(world.answers["usage_daily"]), found, key) == []
+
+
+def test_usage_by_customer_and_month_equals_the_answers(world: World) -> None:
+    found = world.published.rows(
+        "select d.organization_id, c.customer_id, c.external_customer_id, "
+        f"strftime(usage_date, '%Y-%m') as month, {SUMS} "
+        "from usage_daily as d join customers as c using (customer_key) group by all"
+    )
+    key: Key = lambda row: (row["organization_id"], row["customer_id"], row["external_customer_id"], row["month"])  # noqa: E731
+    assert differences(with_decimal_cost(world.answers["customer_months"]), found, key) == []
+
+
+def test_totals_by_currency_equal_the_answers(world: World) -> None:
+    amounts = "subtotal_amount discount_amount net_amount tax_amount total_amount paid_amount refunded_amount".split()
+    sums = ", ".join(f"cast(sum({name}) as bigint) as {name}" for name in amounts)
+    found = world.published.rows(
+        f"select organization_id, currency, count(*) as order_count, {sums} from orders where is_paid group by all"
+    )
+    expected = world.answers["totals_by_currency"]
+    assert differences(expected, found, lambda row: (row["organization_id"], row["currency"])) == []

@@ -1,0 +1,124 @@
+"""run, build, publish, status and plain dbt, as schedulers and people use them."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from loaders.warehouse import Home, locked
+from tests.loaders.main_job.conftest import AS_OF, ROOT, Published, World
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def plain_dbt(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "METERHOUSE_HOME": str(home),
+        "METERHOUSE_AS_OF": AS_OF,
+        "DBT_TARGET_PATH": str(home / "target"),
+        "DBT_LOG_PATH": str(home / "logs"),
+    }
+    command = [str(Path(sys.executable).parent / "dbt"), *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+
+
+@pytest.fixture(scope="module")
+def small(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which one organization is landed, built and published."""
+    from tests.loaders.main_job.conftest import meterhouse
+
+    home = tmp_path_factory.mktemp("small") / "home"
+    meterhouse("run", world.data / "org_c", "--as-of", AS_OF, home=home)
+    return home
+
+
+def test_plain_dbt_build_gives_the_same_tables(world: World, small: Path, tmp_path: Path, cli: Cli) -> None:
+    cli("load", world.data / "org_c", home=tmp_path)
+    done = plain_dbt("build", "--exclude", "test_type:unit", home=tmp_path)
+    assert done.returncode == 0, done.stdout
+    cli("publish", home=tmp_path)
+    ours, theirs = (Published(home / "published.duckdb") for home in (small, tmp_path))
+    # Landed at another moment: everything else is the same.
+    sql = "select * exclude (landed_at) from usage_events order by all"
+    assert ours.rows(sql) == theirs.rows(sql)
+    for table in ("order_reconciliation", "meter_usage", "billing_outcomes", "customers", "orders"):
+        assert ours.content()[table] == theirs.content()[table], table
+
+
+def test_plain_dbt_respects_the_lock(small: Path) -> None:
+    with locked(Home(small)):
+        done = plain_dbt("build", home=small)
+    assert done.returncode == 2
+    assert f"process {os.getpid()}" in done.stdout + done.stderr
+
+
+def test_an_empty_warehouse_builds_and_publishes(tmp_path: Path, cli: Cli) -> None:
+    done = cli("run", home=tmp_path)
+    assert "0 usage events" in done.stdout
+    assert Published(tmp_path / "published.duckdb").rows("select count(*) as n from publication") == [{"n": 1}]
+
+
+def test_fail_on_ends_with_exit_code_3(small: Path, cli: Cli) -> None:
+    cli("run", "--as-of", AS_OF, "--fail-on", "matched", home=small, expect=3)
+    cli("run", "--as-of", AS_OF, "--fail-on", "unbilled,unexpected", home=small, expect=0)
+    wrong = cli("run", "--fail-on", "bad", home=small, expect=2)
+    assert wrong.stderr.startswith("error: --fail-on: no such status: 'bad'. Choose from not_comparable, pending")
+
+
+def test_as_of_is_checked(small: Path, cli: Cli) -> None:
+    wrong = cli("build", "--as-of", "yesterday", home=small, expect=2)
+    assert wrong.stderr == (
+        "error: --as-of: no ISO 8601 instant: 'yesterday'. Write it like 2026-05-01T00:00:00Z.\n"
+    )
+
+
+def test_as_of_decides_what_is_open_and_hides_nothing(small: Path, cli: Cli) -> None:
+    published = Published(small / "published.duckdb")
+    events = published.rows("select count(*) as n from usage_events")
+    closed = "select count(*) as n from billing_periods where is_closed"
+    late = published.rows(closed)
+    cli("run", "--as-of", "2026-02-01T00:00:00Z", home=small)
+    assert published.rows("select count(*) as n from usage_events") == events
+    assert published.rows(closed)[0]["n"] < late[0]["n"]
+    cli("run", "--as-of", AS_OF, home=small)
+    assert published.rows(closed) == late
+
+
+def test_status_of_a_home_says_what_comes_next(world: World, tmp_path: Path, cli: Cli) -> None:
+    def blocks() -> list[str]:
+        blocked: list[str] = json.loads(cli("status", "--format", "json", home=tmp_path).stdout)["blocks"]
+        return blocked
+
+    assert blocks() == ["nothing is landed: run 'meterhouse load PATH' or 'meterhouse run PATH'"]
+    cli("load", world.data / "org_c", home=tmp_path)
+    assert blocks() == ["nothing is built: run 'meterhouse build'"]
+    cli("build", "--as-of", AS_OF, home=tmp_path)
+    assert blocks() == ["the last build is not published: run 'meterhouse publish'"]
+    cli("publish", home=tmp_path)
+    assert blocks() == []
+    cli("load", world.data / "org_b" / "meters", home=tmp_path)
+    assert blocks() == ["loads after 1 are not built: run 'meterhouse build'"]
+    shown = cli("status", home=tmp_path).stdout
+    assert "result passed" in shown
+    with locked(Home(tmp_path)):
+        assert f"process {os.getpid()} is working on this home folder" in blocks()[0]
+
+
+def test_run_lands_what_it_can_and_says_what_it_could_not(world: World, tmp_path: Path, cli: Cli) -> None:
+    missing = tmp_path / "no such file.jsonl"
+    done = cli("run", missing, world.data / "org_c", "--as-of", AS_OF, home=tmp_path / "home", expect=1)
+    assert "no such file.jsonl" in done.stderr
+    assert Published(tmp_path / "home" / "published.duckdb").rows("select count(*) > 0 as is_there from orders") == [
+        {"is_there": True}
+    ]
+
+
+def test_unit_tests_of_the_models_pass(world: World) -> None:
+    done = plain_dbt("test", "--select", "test_type:unit", home=world.home)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert "PASS=0 " not in done.stdout
