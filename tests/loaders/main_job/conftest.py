@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ class Published:
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def tables(self) -> list[str]:
-        return [row["table_name"] for row in self.rows("select table_name from duckdb_tables() where not internal order by table_name")]
+        names = self.rows("select table_name from duckdb_tables() where not internal order by table_name")
+        return [row["table_name"] for row in names]
 
     def content(self) -> dict[str, tuple[int, int]]:
         """Row count and an order-free hash of every table but publication and loads, which name instants of runs."""
@@ -62,8 +63,8 @@ class World:
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    yield World(tmp_path_factory.mktemp("main_job"))
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(tmp_path_factory.mktemp("main_job"))
 
 
 @pytest.fixture

@@ -72,9 +72,7 @@ def test_fail_on_ends_with_exit_code_3(small: Path, cli: Cli) -> None:
 
 def test_as_of_is_checked(small: Path, cli: Cli) -> None:
     wrong = cli("build", "--as-of", "yesterday", home=small, expect=2)
-    assert wrong.stderr == (
-        "error: --as-of: no ISO 8601 instant: 'yesterday'. Write it like 2026-05-01T00:00:00Z.\n"
-    )
+    assert wrong.stderr == ("error: --as-of: no ISO 8601 instant: 'yesterday'. Write it like 2026-05-01T00:00:00Z.\n")
 
 
 def test_as_of_decides_what_is_open_and_hides_nothing(small: Path, cli: Cli) -> None:

@@ -29,8 +29,8 @@ def test_no_personal_data_is_in_the_files_bytes(world: World) -> None:
     assert b"canary" not in published
     # Compressed columns hide text from a search of bytes, so every value is searched as well.
     for table in world.published.tables():
-        found = world.published.rows(f"select count(*) as n from \"{table}\" as t where cast(t as varchar) like '%canary%'")
-        assert found == [{"n": 0}], table
+        sql = f"select count(*) as n from \"{table}\" as t where cast(t as varchar) like '%canary%'"
+        assert world.published.rows(sql) == [{"n": 0}], table
 
 
 def test_model_prompts_stay_while_the_rest_of_metadata_goes(world: World) -> None:

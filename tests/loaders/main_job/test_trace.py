@@ -5,8 +5,6 @@ CC-BY 4.0): 8 819 requests with their token counts.
 """
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 
 import polars
 import pytest
@@ -83,9 +81,7 @@ def test_tokens_by_customer_member_and_day_are_exact(trace: polars.DataFrame, pu
     assert sorted(found, key=str) == sorted(expected.select(found[0].keys()).to_dicts(), key=str)
 
 
-def test_every_request_is_one_usage_event_of_an_unknown_customer(
-    trace: polars.DataFrame, published: Published
-) -> None:
+def test_every_request_is_one_usage_event_of_an_unknown_customer(trace: polars.DataFrame, published: Published) -> None:
     found = published.rows("select attribution, count(*) as n from usage_events group by attribution")
     assert found == [{"attribution": "unknown_customer", "n": trace.height}]
 
