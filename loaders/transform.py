@@ -20,11 +20,12 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Failure:
-    """A model or test that did not pass: its name, dbt's status, and dbt's message."""
+    """A model or test that did not pass: its name, dbt's status and message, and how many rows a test found."""
 
     name: str
     status: str
     message: str
+    row_count: int
 
 
 @dataclass(frozen=True)
@@ -126,4 +127,9 @@ class _Watcher:
 
 
 def _failure(result: Any) -> Failure:
-    return Failure(name=result.node.name, status=str(result.status), message=(result.message or "").strip())
+    return Failure(
+        name=result.node.name,
+        status=str(result.status),
+        message=(result.message or "").strip(),
+        row_count=result.failures or 0,
+    )

@@ -77,4 +77,6 @@ def raise_failures(result: "BuildResult") -> None:
 
 
 def _described(failure: "Failure") -> str:
+    if failure.status in ("fail", "warn"):
+        return f"{failure.row_count:,} rows against {failure.name}"
     return f"{failure.name}: {failure.message.splitlines()[0] if failure.message else failure.status}"

@@ -2,6 +2,7 @@
 
 import sys
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -103,9 +104,17 @@ def _print(summary: "Summary") -> None:
     if summary.quarantined:
         console.print(f"{summary.quarantined:,} records quarantined: see 'meterhouse quarantine list'")
     for table in (_money_table(summary), _status_table(summary), _largest_table(summary)):
-        console.print()
-        console.print(table)
-    console.print(f"\nPublished: {summary.path}", soft_wrap=True)
+        with console.capture() as drawn:
+            console.print(table)
+        # Padding to the full width and empty rows are noise in a log.
+        lines = [line.rstrip() for line in drawn.get().splitlines()]
+        console.print("\n" + "\n".join(line for line in lines if line), markup=False)
+    click.echo(f"\nPublished: {_shown_path(summary.path)}")
+
+
+def _shown_path(path: Path) -> str:
+    """Relative to where the user stands, if it lies there."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _table(title: str, *columns: str) -> "Table":
