@@ -212,7 +212,6 @@ periods as (
     from kept_periods
     inner join subscriptions on kept_periods.subscription_key = subscriptions.subscription_key
     cross join builds
-    where kept_periods.period_start_at <= builds.as_of
 
 )
 
