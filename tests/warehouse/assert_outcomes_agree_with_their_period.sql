@@ -1,7 +1,6 @@
 {#
     A billed outcome lies in a period with a paid order, awaiting_order in a closed period without one, open in a period
-    that as_of has not closed; the order named is the period's. Only usage received after as_of may be open without a
-    period. Otherwise the same usage is billed here and missing there, or open for ever.
+    that as_of has not closed; the order named is the period's. Otherwise the same usage is billed here and missing there.
 #}
 
 with
@@ -12,21 +11,9 @@ outcomes as (
 
 ),
 
-usage_events as (
-
-    select * from {{ ref('usage_events') }}
-
-),
-
 periods as (
 
     select * from {{ ref('billing_periods') }}
-
-),
-
-builds as (
-
-    select * from {{ ref('stg_polar__builds') }}
 
 )
 
@@ -37,12 +24,9 @@ select
     outcomes.outcome,
     outcomes.billing_period_key,
     outcomes.order_key,
-    usage_events.billed_at,
     periods.order_key as order_of_period,
     periods.is_closed
 from outcomes
-cross join builds
-left join usage_events on outcomes.usage_event_key = usage_events.usage_event_key
 left join periods on outcomes.billing_period_key = periods.billing_period_key
 where
     outcomes.order_key is distinct from periods.order_key
@@ -50,5 +34,4 @@ where
     or (outcomes.outcome = 'billed' and periods.order_key is null)
     or (outcomes.outcome = 'awaiting_order' and (periods.order_key is not null or not coalesce(periods.is_closed, false)))
     or (outcomes.outcome = 'open' and (periods.order_key is not null or coalesce(periods.is_closed, false)))
-    or (outcomes.outcome = 'open' and periods.billing_period_key is null and usage_events.billed_at <= builds.as_of)
     or ((outcomes.meter_id is null) != (outcomes.outcome = 'no_meter'))
