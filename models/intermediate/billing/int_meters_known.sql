@@ -12,7 +12,7 @@ seeded_meters as (
 
     select
         seeds.organization_id,
-        lower(seeds.meter_id) as meter_id,
+        {{ polar_id('seeds.meter_id') }} as meter_id,
         seeds.meter_name,
         seeds.aggregation_function,
         seeds.aggregation_property,
@@ -23,7 +23,7 @@ seeded_meters as (
     anti join landed_meters
         on
             seeds.organization_id = landed_meters.organization_id
-            and lower(seeds.meter_id) = landed_meters.meter_id
+            and {{ polar_id('seeds.meter_id') }} = landed_meters.meter_id
 
 ),
 

@@ -119,11 +119,11 @@ seeded_prices as (
 
     select
         price_book.organization_id,
-        lower(price_book.product_id) as product_id,
-        lower(price_book.price_id) as price_id,
+        {{ polar_id('price_book.product_id') }} as product_id,
+        {{ polar_id('price_book.price_id') }} as price_id,
         case price_book.price_type when 'static' then 'fixed' when 'unit' then 'metered_unit' else 'metered_tiers' end as amount_type,
         nullif(price_book.price_type, 'static') as price_type,
-        lower(price_book.meter_id) as meter_id,
+        {{ polar_id('price_book.meter_id') }} as meter_id,
         lower(price_book.currency) as currency,
         price_book.static_amount,
         price_book.unit_amount,
@@ -136,7 +136,7 @@ seeded_prices as (
     anti join landed_products
         on
             price_book.organization_id = landed_products.organization_id
-            and lower(price_book.product_id) = landed_products.product_id
+            and {{ polar_id('price_book.product_id') }} = landed_products.product_id
 
 ),
 

@@ -60,7 +60,7 @@ metered_amounts as (
     select
         billing_period_key,
         case when count(*) = count(expected_amount) then cast(sum(expected_amount) as bigint) end as expected_amount,
-        count(*) filter (where event_count > 0 or credited_units > 0) as active_price_count,
+        coalesce(list(price_id) filter (where event_count > 0 or credited_units > 0), []) as active_price_ids,
         cast(sum(cutoff_low_amount) as bigint) as cutoff_low_amount,
         cast(sum(cutoff_high_amount) as bigint) as cutoff_high_amount
     from quantities
@@ -95,7 +95,7 @@ settled_periods as (
             when metered_amounts.billing_period_key is null then 0
             else metered_amounts.expected_amount
         end as metered_amount,
-        metered_amounts.active_price_count,
+        metered_amounts.active_price_ids,
         coalesce(metered_amounts.cutoff_low_amount, 0) as cutoff_low_amount,
         coalesce(metered_amounts.cutoff_high_amount, 0) as cutoff_high_amount,
         coalesce(own_amounts.has_known_prices, true) as has_known_prices
@@ -112,6 +112,7 @@ settled_periods as (
         on
             periods.subscription_key = pauses.subscription_key
             and periods.period_end_at = pauses.paused_at
+            and not coalesce(pauses.is_revocation, false)
 
 ),
 
@@ -200,6 +201,31 @@ unsettled_changes as (
 
 ),
 
+order_items as (
+
+    select
+        order_key,
+        organization_id,
+        unnest(items) as item
+    from orders
+
+),
+
+billed_prices as (
+
+    select
+        order_items.order_key,
+        list(distinct prices.price_id) as price_ids
+    from order_items
+    inner join {{ ref('int_prices_known') }} as prices
+        on
+            order_items.organization_id = prices.organization_id
+            and order_items.item.product_price_id = prices.price_id
+    where prices.meter_id is not null
+    group by order_items.order_key
+
+),
+
 paid_orders as (
 
     select
@@ -240,7 +266,10 @@ paid_orders as (
             when 'unknown_subscription' then null
             else 0
         end as expected_metered_amount,
-        settled_periods.active_price_count,
+        {# One minor unit of rounding for each metered price with usage, credits or a line on the order. #}
+        len(list_distinct(list_concat(
+            coalesce(settled_periods.active_price_ids, []), coalesce(billed_prices.price_ids, [])
+        ))) as active_price_count,
         coalesce(settled_periods.cutoff_low_amount, 0) as cutoff_low_amount,
         coalesce(settled_periods.cutoff_high_amount, 0) as cutoff_high_amount,
         settlements.role = 'first' and (
@@ -255,6 +284,7 @@ paid_orders as (
     left join settled_periods on settlements.billing_period_key = settled_periods.billing_period_key
     left join first_orders on orders.subscription_key = first_orders.subscription_key
     left join restarts on orders.order_key = restarts.order_key
+    left join billed_prices on orders.order_key = billed_prices.order_key
     left join unsettled_changes on settlements.billing_period_key = unsettled_changes.billing_period_key
     where orders.is_paid
 
@@ -300,7 +330,7 @@ missing_cycle_orders as (
         settled_periods.due_at,
         settled_periods.static_amount as expected_static_amount,
         settled_periods.metered_amount as expected_metered_amount,
-        settled_periods.active_price_count,
+        len(coalesce(settled_periods.active_price_ids, [])) as active_price_count,
         settled_periods.cutoff_low_amount,
         settled_periods.cutoff_high_amount,
         false as is_trial_start,

@@ -1,6 +1,7 @@
 {#
     One row per interruption: from when billing stopped to when it went on (null while paused). A revocation that was
-    reinstated later is one too; one that was not is the subscription's end.
+    reinstated later is one too; one that was not is the subscription's end. A pause ends the running period and the
+    resumption starts another; a revocation that was taken back leaves the periods as they were.
 #}
 
 with
@@ -22,7 +23,8 @@ stops as (
     select
         subscriptions.subscription_key,
         coalesce(system_events.paused_at, system_events.occurred_at) as instant,
-        'stop' as kind
+        'stop' as kind,
+        false as is_revocation
     from system_events
     inner join subscriptions
         on
@@ -33,14 +35,16 @@ stops as (
     select
         subscription_key,
         paused_at as instant,
-        'stop' as kind
+        'stop' as kind,
+        false as is_revocation
     from subscriptions
     where paused_at is not null and status = 'paused'
     union
     select
         subscriptions.subscription_key,
         revocations.occurred_at as instant,
-        'stop' as kind
+        'stop' as kind,
+        true as is_revocation
     from system_events as revocations
     inner join subscriptions
         on
@@ -62,7 +66,8 @@ starts as (
     select
         subscriptions.subscription_key,
         system_events.occurred_at as instant,
-        'start' as kind
+        'start' as kind,
+        system_events.event_name = 'subscription.reinstated' as is_revocation
     from system_events
     inner join subscriptions
         on
@@ -84,19 +89,22 @@ ordered_switches as (
 
     select
         subscription_key,
+        is_revocation,
         instant,
         kind,
         lag(kind) over switch_order as previous_kind,
         min(case when kind = 'start' then instant end) over (
-            partition by subscription_key order by instant, kind desc rows between 1 following and unbounded following
+            partition by subscription_key, is_revocation
+            order by instant, kind desc rows between 1 following and unbounded following
         ) as resumed_at
     from switches
-    window switch_order as (partition by subscription_key order by instant, kind desc)
+    window switch_order as (partition by subscription_key, is_revocation order by instant, kind desc)
 
 )
 
 select
     subscription_key,
+    is_revocation,
     instant as paused_at,
     resumed_at
 from ordered_switches

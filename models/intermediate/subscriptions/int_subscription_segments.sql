@@ -20,6 +20,7 @@ boundaries as (
 pauses as (
 
     select * from {{ ref('int_subscription_pauses') }}
+    where not coalesce(is_revocation, false)
 
 ),
 

@@ -39,7 +39,7 @@ links as (
     left join usage_events as parents_by_id
         on
             children.organization_id = parents_by_id.organization_id
-            and lower(children.parent_reference) = parents_by_id.event_id
+            and {{ polar_id('children.parent_reference') }} = parents_by_id.event_id
     {# Polar keeps external ids unique; an export that does not must not double the children. #}
     qualify row_number() over (
         partition by children.usage_event_key

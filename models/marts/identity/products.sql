@@ -25,7 +25,7 @@ products as (
     union all
     select distinct
         price_book.organization_id,
-        lower(price_book.product_id) as product_id,
+        {{ polar_id('price_book.product_id') }} as product_id,
         cast(null as varchar) as product_name,
         cast(null as varchar) as recurring_interval,
         false as is_archived
@@ -33,7 +33,7 @@ products as (
     anti join landed_products
         on
             price_book.organization_id = landed_products.organization_id
-            and lower(price_book.product_id) = landed_products.product_id
+            and {{ polar_id('price_book.product_id') }} = landed_products.product_id
 
 )
 

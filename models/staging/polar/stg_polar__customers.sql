@@ -105,7 +105,7 @@ customers as (
 
     select distinct
         organization_id,
-        lower(customer.id) as customer_id,
+        {{ polar_id('customer.id') }} as customer_id,
         customer.external_id as external_customer_id,
         customer.type as customer_type,
         {{ utc('customer.created_at') }} as created_at,

@@ -12,9 +12,9 @@ members as (
 
     select
         organization_id,
-        lower(from_json(payload, '{"id": "VARCHAR"}').id) as member_id,
+        {{ polar_id("from_json(payload, '{\"id\": \"VARCHAR\"}').id") }} as member_id,
         from_json(payload, '{"external_id": "VARCHAR"}').external_id as external_member_id,
-        lower(from_json(payload, '{"customer_id": "VARCHAR"}').customer_id) as customer_id
+        {{ polar_id("from_json(payload, '{\"customer_id\": \"VARCHAR\"}').customer_id") }} as customer_id
     from resources
     where kind = 'webhooks' and webhook_type like 'member.%'
 

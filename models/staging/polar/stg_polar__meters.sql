@@ -36,7 +36,7 @@ typed_meters as (
 
     select
         organization_id,
-        lower(meter.id) as meter_id,
+        {{ polar_id('meter.id') }} as meter_id,
         meter.name as meter_name,
         meter.aggregation.func as aggregation_function,
         meter.aggregation.property as aggregation_property,

@@ -34,11 +34,11 @@ typed_orders as (
 
     select
         organization_id,
-        lower(polar_order.id) as order_id,
-        lower(polar_order.customer_id) as customer_id,
-        lower(polar_order.product_id) as product_id,
-        lower(polar_order.subscription_id) as subscription_id,
-        lower(polar_order.discount_id) as discount_id,
+        {{ polar_id('polar_order.id') }} as order_id,
+        {{ polar_id('polar_order.customer_id') }} as customer_id,
+        {{ polar_id('polar_order.product_id') }} as product_id,
+        {{ polar_id('polar_order.subscription_id') }} as subscription_id,
+        {{ polar_id('polar_order.discount_id') }} as discount_id,
         polar_order.status as status,
         polar_order.billing_reason as billing_reason,
         lower(polar_order.currency) as currency,

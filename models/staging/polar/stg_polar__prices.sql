@@ -27,7 +27,7 @@ price_lists as (
     select
         resources.* exclude (payload),
         'product' as listed_by,
-        lower(resource_id) as product_id,
+        {{ polar_id('resource_id') }} as product_id,
         cast(null as varchar) as subscription_id,
         modified_at as listed_at,
         from_json(payload, '{"prices": [{{ price }}]}').prices as prices
@@ -37,7 +37,7 @@ price_lists as (
     select
         resources.* exclude (payload),
         'product' as listed_by,
-        lower(from_json(payload, '{"product": {"id": "VARCHAR"}}').product.id) as product_id,
+        {{ polar_id("from_json(payload, '{\"product\": {\"id\": \"VARCHAR\"}}').product.id") }} as product_id,
         cast(null as varchar) as subscription_id,
         {{ utc("from_json(payload, '{\"product\": {\"modified_at\": \"VARCHAR\"}}').product.modified_at") }} as listed_at,
         from_json(payload, '{"product": {"prices": [{{ price }}]}}').product.prices as prices
@@ -47,8 +47,8 @@ price_lists as (
     select
         resources.* exclude (payload),
         'subscription' as listed_by,
-        lower(from_json(payload, '{"product_id": "VARCHAR"}').product_id) as product_id,
-        lower(resource_id) as subscription_id,
+        {{ polar_id("from_json(payload, '{\"product_id\": \"VARCHAR\"}').product_id") }} as product_id,
+        {{ polar_id('resource_id') }} as subscription_id,
         modified_at as listed_at,
         from_json(payload, '{"prices": [{{ price }}]}').prices as prices
     from resources
@@ -70,13 +70,13 @@ typed_prices as (
 
     select
         organization_id,
-        lower(price.id) as price_id,
+        {{ polar_id('price.id') }} as price_id,
         listed_by,
         product_id,
         subscription_id,
         price.amount_type as amount_type,
         lower(price.price_currency) as currency,
-        lower(price.meter_id) as meter_id,
+        {{ polar_id('price.meter_id') }} as meter_id,
         price.unit_amount as unit_amount,
         cast(coalesce(price.tiers, price.seat_tiers) as varchar) as tiers,
         price.cap_amount as cap_amount,

@@ -37,7 +37,7 @@ typed_products as (
 
     select
         organization_id,
-        lower(product.id) as product_id,
+        {{ polar_id('product.id') }} as product_id,
         product.name as product_name,
         product.recurring_interval as recurring_interval,
         coalesce(product.recurring_interval_count, 1) as recurring_interval_count,

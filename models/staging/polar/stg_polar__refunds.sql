@@ -29,8 +29,8 @@ typed_refunds as (
 
     select
         organization_id,
-        lower(refund.id) as refund_id,
-        lower(refund.order_id) as order_id,
+        {{ polar_id('refund.id') }} as refund_id,
+        {{ polar_id('refund.order_id') }} as order_id,
         refund.status as status,
         refund.amount as amount,
         refund.tax_amount as tax_amount,

@@ -43,10 +43,10 @@ typed_subscriptions as (
 
     select
         organization_id,
-        lower(subscription.id) as subscription_id,
-        lower(subscription.customer_id) as customer_id,
-        lower(subscription.product_id) as product_id,
-        lower(subscription.discount_id) as discount_id,
+        {{ polar_id('subscription.id') }} as subscription_id,
+        {{ polar_id('subscription.customer_id') }} as customer_id,
+        {{ polar_id('subscription.product_id') }} as product_id,
+        {{ polar_id('subscription.discount_id') }} as discount_id,
         subscription.status as status,
         subscription.amount as amount,
         lower(subscription.currency) as currency,

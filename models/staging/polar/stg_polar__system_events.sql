@@ -57,13 +57,19 @@ typed_events as (
     select
         cast(record_key as varchar) as system_event_key,
         organization_id,
-        lower(event.id) as event_id,
+        {{ polar_id('event.id') }} as event_id,
         event.name as event_name,
-        lower(coalesce(event.customer_id, event.metadata.customer_id)) as customer_id,
+        {{ polar_id('coalesce(event.customer_id, event.metadata.customer_id)') }} as customer_id,
         {# Orders without a product carry the text None. #}
-        lower(nullif(event.metadata.product_id, 'None')) as product_id,
+        {{ polar_id("nullif(event.metadata.product_id, 'None')") }} as product_id,
         {%- for name in texts %}
-        {{ 'lower(event.metadata.' ~ name ~ ')' if name.endswith('_id') and name != 'customer_external_id' or name.endswith('currency') else 'event.metadata.' ~ name }} as {{ name }},
+        {%- if name.endswith('_id') and name != 'customer_external_id' %}
+        {{ polar_id('event.metadata.' ~ name) }} as {{ name }},
+        {%- elif name.endswith('currency') %}
+        lower(event.metadata.{{ name }}) as {{ name }},
+        {%- else %}
+        event.metadata.{{ name }} as {{ name }},
+        {%- endif %}
         {%- endfor %}
         {%- for name in whole_numbers %}
         {{ whole_number('event.metadata.' ~ name) }} as {{ name }},
