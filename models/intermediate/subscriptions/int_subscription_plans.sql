@@ -120,7 +120,12 @@ sightings as (
             select 1 from lifecycle_events
             where
                 lifecycle_events.subscription_key = subscriptions.subscription_key
-                and coalesce(lifecycle_events.new_product_id, lifecycle_events.product_id) is not null
+                {# A cancellation or a pause names the product too, but tells no plan above. #}
+                and case lifecycle_events.event_name
+                    when 'subscription.created' then lifecycle_events.product_id
+                    when 'subscription.cycled' then lifecycle_events.product_id
+                    when 'subscription.product_updated' then lifecycle_events.new_product_id
+                end is not null
         )
 
 ),
