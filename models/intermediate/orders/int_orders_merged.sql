@@ -175,7 +175,10 @@ merged_orders as (
         latest_versions.order_id is not null as has_object,
         latest_versions.items,
         coalesce(latest_versions.discount_id, paid_events.discount_id) as discount_id,
-        paid_events.order_id is not null or coalesce(latest_versions.is_paid, false) as is_paid,
+        {# A payment is final: an older read of the object, landed later, takes none back. #}
+        paid_events.order_id is not null
+        or paid_webhooks.order_id is not null
+        or coalesce(latest_versions.is_paid, false) as is_paid,
         {# Orders of zero at a trial's start have no balance event: they are paid when they are made. #}
         coalesce(latest_versions.created_at, balance_events.created_at, paid_events.occurred_at) as created_at,
         coalesce(paid_events.occurred_at, paid_webhooks.paid_at) as paid_at,
