@@ -1,8 +1,8 @@
 """What dbt needs of Meterhouse, as a dbt-duckdb plugin named in the project's profile.
 
 With it plain `dbt build` is the same build as `meterhouse build`: it holds the home folder's lock while dbt has the
-work file open, puts the raw tables in place, hands over `as_of` (METERHOUSE_AS_OF, default now) and adds the functions
-that judge meter filters. Where the folder is locked, dbt ends with its own exit code 2.
+work file open, puts the raw tables in place, hands over `as_of` (METERHOUSE_AS_OF, default now) and adds the
+functions that judge meter filters and read long numbers. Where the folder is locked, dbt ends with its own exit code 2.
 """
 
 import atexit
@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 from dbt.adapters.duckdb.plugins import BasePlugin
 
-from loaders import metering
+from loaders import exact, metering
 from loaders.errors import UsageError
 from loaders.warehouse import Home, acquire_lock, prepare_connection, release_lock
 
@@ -39,6 +39,7 @@ class Plugin(BasePlugin):  # type: ignore[misc]
         prepare_connection(conn)
         conn.create_function("meter_filter_matches", metering.filter_matches, ["VARCHAR", "VARCHAR"], "BOOLEAN")
         conn.create_function("meter_filter_properties", metering.filter_properties, ["VARCHAR"], "VARCHAR[]")
+        conn.create_function("exact_metadata_numbers", exact.exact_metadata_numbers, ["VARCHAR"], "VARCHAR")
 
     def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
         # Variables belong to a cursor, not to the connection it comes from.

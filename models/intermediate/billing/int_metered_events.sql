@@ -67,7 +67,9 @@ matched_events as (
                 then to_json(epoch(usage_events.occurred_at))
             when matches.aggregation_location = '/_cost/amount' then to_json(cast(cast(usage_events.cost_amount as varchar) as json))
             else json_extract(usage_events.metadata, matches.aggregation_location)
-        end as value
+        end as value,
+        usage_events.exact_numbers is not null as has_long_numbers,
+        {{ exact_number('usage_events.exact_numbers', "'/' || replace(replace(replace(matches.aggregation_path, '~', '~0'), '/', '~1'), '.', '/')") }} as exact_units
     from usage_events
     inner join event_signatures on usage_events.usage_event_key = event_signatures.usage_event_key
     inner join matches
@@ -82,10 +84,11 @@ matched_events as (
 measured_events as (
 
     select
-        * exclude (value),
+        * exclude (value, has_long_numbers, exact_units),
         case
-            when json_type(value) in ('BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT', 'DOUBLE')
-                then try_cast(cast(value as varchar) as decimal(38, 12))
+            when json_type(value) not in ('BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT', 'DOUBLE') then null
+            when has_long_numbers and aggregation_function != 'count' then exact_units
+            else try_cast(cast(value as varchar) as decimal(38, 12))
         end as units,
         case
             when json_type(value) in ('BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT', 'DOUBLE')

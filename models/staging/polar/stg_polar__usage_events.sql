@@ -55,8 +55,14 @@ typed_events as (
         {{ polar_id('event.member_id') }} as member_id,
         event.external_member_id as external_member_id,
         event.parent_id as parent_reference,
-        event.metadata._cost.amount as cost_amount,
-        lower(event.metadata._cost.currency) as cost_currency,
+        {#
+            Polar's costs have at most five integer digits. What is beyond any cost would overflow the sums of all
+            others; it stays whole in the payload. A cost is in US cents whatever an old event leaves out.
+        #}
+        case when abs(event.metadata._cost.amount) < 1e15 then event.metadata._cost.amount end as cost_amount,
+        case
+            when abs(event.metadata._cost.amount) < 1e15 then coalesce(lower(event.metadata._cost.currency), 'usd')
+        end as cost_currency,
         event.metadata._llm.vendor as llm_vendor,
         event.metadata._llm.model as llm_model,
         {{ whole_number('event.metadata._llm.input_tokens') }} as llm_input_tokens,
@@ -64,6 +70,11 @@ typed_events as (
         {{ whole_number('event.metadata._llm.output_tokens') }} as llm_output_tokens,
         {{ whole_number('event.metadata._llm.total_tokens') }} as llm_total_tokens,
         coalesce(cast(json_extract(payload, '$.metadata') as varchar), '{}') as metadata,
+        {# A double keeps 15 significant digits. Longer numbers and exponents are rare and are read as they were written. #}
+        case
+            when regexp_matches(payload, '[0-9][0-9.]{15,}|[.][0-9]{13,}|[0-9][eE][+-]?[0-9]')
+                then exact_metadata_numbers(payload)
+        end as exact_numbers,
         {{ utc('event.timestamp') }} as sent_at,
         {{ utc('event.ingested_at') }} as ingested_at,
         landed_at,
