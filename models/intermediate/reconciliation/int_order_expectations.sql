@@ -186,6 +186,8 @@ unsettled_changes as (
             and abs(epoch(changes.occurred_at - requests.occurred_at)) <= 60
     where
         periods.period_type = 'subscription'
+        {# Nothing is charged in a trial, so a change in it has nothing to prorate. #}
+        and not coalesce(periods.is_trial, false)
         and changes.event_name in (
             'subscription.product_updated', 'subscription.seats_updated', 'subscription.units_updated'
         )
@@ -243,6 +245,9 @@ paid_orders as (
             list_filter(orders.items, lambda item: item.proration), lambda item: item.amount
         )), 0) as proration_amount,
         settlements.role,
+        {# A trial whose end no event has named yet; the subscription's object would name it. #}
+        orders.subtotal_amount = 0 and coalesce(orders.discount_amount, 0) = 0
+        and not coalesce(subscriptions.is_trial_known, false) as starts_unseen_trial,
         unsettled_changes.billing_period_key is not null as may_hold_prorations,
         settlements.billing_period_key,
         settled_periods.period_start_at,
@@ -253,7 +258,7 @@ paid_orders as (
         end as due_at,
         case settlements.role
             when 'first' then case
-                when orders.subtotal_amount = 0 and coalesce(orders.discount_amount, 0) = 0 then 0
+                when starts_unseen_trial then 0
                 else first_orders.static_amount
             end
             when 'cycle' then settled_periods.static_amount
@@ -274,13 +279,13 @@ paid_orders as (
         coalesce(settled_periods.cutoff_high_amount, 0) as cutoff_high_amount,
         settlements.role = 'first' and (
             coalesce(first_orders.is_trial, false)
-            {# A trial whose end no event has named yet. #}
-            or (first_orders.static_amount > 0 and orders.subtotal_amount = 0 and coalesce(orders.discount_amount, 0) = 0)
+            or (first_orders.static_amount > 0 and starts_unseen_trial)
         ) as is_trial_start,
         coalesce(settled_periods.has_known_prices, true) as has_known_prices,
         null as missing_order_cause
     from orders
     inner join settlements on orders.order_key = settlements.order_key
+    left join subscriptions on orders.subscription_key = subscriptions.subscription_key
     left join settled_periods on settlements.billing_period_key = settled_periods.billing_period_key
     left join first_orders on orders.subscription_key = first_orders.subscription_key
     left join restarts on orders.order_key = restarts.order_key

@@ -100,28 +100,43 @@ trial_events as (
     Events name a trial's end only when it was changed. But a trial starts with an order of zero though the plan costs
     something and nothing is discounted, and ends with the first cycle.
 #}
+zero_orders as (
+
+    select
+        organization_id,
+        subscription_id,
+        occurred_at as ordered_at
+    from system_events
+    where event_name = 'order.paid' and amount = 0 and coalesce(discount_amount, 0) = 0 and discount_id is null
+    union
+    select
+        organization_id,
+        subscription_id,
+        created_at as ordered_at
+    from orders
+    where is_paid and subtotal_amount = 0
+
+),
+
 trials_seen_in_orders as (
 
     select
         zero_orders.organization_id,
         zero_orders.subscription_id,
         min(cycles.occurred_at) as trial_ends_at
-    from {{ ref('stg_polar__system_events') }} as zero_orders
+    from zero_orders
     inner join lifecycle_events as creations
         on
             zero_orders.organization_id = creations.organization_id
             and zero_orders.subscription_id = creations.subscription_id
-            and zero_orders.occurred_at < coalesce(creations.started_at, creations.occurred_at) + interval '1 day'
+            and zero_orders.ordered_at < coalesce(creations.started_at, creations.occurred_at) + interval '1 day'
     inner join lifecycle_events as cycles
         on
             zero_orders.organization_id = cycles.organization_id
             and zero_orders.subscription_id = cycles.subscription_id
-            and zero_orders.occurred_at < cycles.occurred_at
+            and zero_orders.ordered_at < cycles.occurred_at
     where
-        zero_orders.event_name = 'order.paid'
-        and zero_orders.amount = 0
-        and coalesce(zero_orders.discount_amount, 0) = 0
-        and creations.event_name = 'subscription.created'
+        creations.event_name = 'subscription.created'
         and creations.amount > 0
         and cycles.event_name = 'subscription.cycled'
     group by zero_orders.organization_id, zero_orders.subscription_id
@@ -248,8 +263,10 @@ merged_subscriptions as (
         latest_versions.units,
         latest_versions.subscription_id is not null as has_object,
         coalesce(latest_versions.started_at, created_events.started_at) as started_at,
+        {# An object that only an order embeds may know nothing of dates. #}
+        coalesce(latest_versions.started_at, latest_versions.trial_ends_at) is not null as is_trial_known,
         case
-            when latest_versions.subscription_id is not null then latest_versions.trial_ends_at
+            when coalesce(latest_versions.started_at, latest_versions.trial_ends_at) is not null then latest_versions.trial_ends_at
             else coalesce(trial_events.trial_ends_at, trials_seen_in_orders.trial_ends_at)
         end as trial_ends_at,
         case
