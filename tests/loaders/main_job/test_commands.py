@@ -29,7 +29,7 @@ def plain_dbt(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def first_run(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A home in which one organization is landed, built and published though a file was missing; what was said of it."""
+    """A home in which one organization went through the job though a file was missing, and what was said of that."""
     from tests.loaders.main_job.conftest import meterhouse
 
     home = tmp_path_factory.mktemp("small") / "home"
