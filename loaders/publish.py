@@ -49,10 +49,10 @@ def publish(home: Home, *, now: datetime | None = None) -> Publication:
             connection.execute("detach published")
             _check_copy(connection, copy, tables)
             _swap(copy, home.published_file)
-        except duckdb.Error as error:
+        except (duckdb.Error, OSError) as error:
             raise PublishError(f"{copy}: the copy could not be written: {error}. The last file stays.") from error
         finally:
-            copy.unlink(missing_ok=True)
+            _remove_leftovers(home)
     return Publication(home.published_file, published_at, built_at, as_of, len(tables) + 1)
 
 
@@ -76,7 +76,7 @@ def _passed_build(connection: duckdb.DuckDBPyConnection) -> tuple[datetime, date
 
 
 def _remove_leftovers(home: Home) -> None:
-    """A publish that was killed leaves its copy; we hold the lock, so nobody is writing it."""
+    """Remove the copy of a publish that was killed or failed; we hold the lock, so nobody else is writing it."""
     for path in home.path.glob(f".{home.published_file.name}.*.tmp*"):
         path.unlink(missing_ok=True)
 
@@ -156,7 +156,11 @@ def _swap(copy: Path, target: Path) -> None:
     # An old write-ahead log beside the target would be applied to the new file.
     target.with_name(target.name + ".wal").unlink(missing_ok=True)
     os.replace(copy, target)
-    _sync(target.parent)
+    try:
+        _sync(target.parent)
+    except OSError as error:
+        what = f"{target}: the new file is in place, but the disk did not confirm it ({error.strerror})"
+        raise PublishError(f"{what}. Check the disk and publish again.") from error
 
 
 def _sync(path: Path) -> None:

@@ -147,8 +147,7 @@ def acquire_lock(home: Home) -> None:
         holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
         os.close(descriptor)
         raise LockedError(key, int(holder) if holder.isdigit() else None) from error
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    _write_holder(descriptor, f"{os.getpid()}\n")
     _held[key] = (descriptor, 1)
 
 
@@ -160,8 +159,15 @@ def release_lock(home: Home) -> None:
         _held[key] = (descriptor, count - 1)
         return
     del _held[key]
-    os.ftruncate(descriptor, 0)
+    _write_holder(descriptor, "")
     os.close(descriptor)
+
+
+def _write_holder(descriptor: int, text: str) -> None:
+    # The lock is held all the same: a full disk only keeps others from hearing by whom.
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text.encode(), 0)
 
 
 def prepare_connection(connection: duckdb.DuckDBPyConnection) -> None:
@@ -175,7 +181,8 @@ def prepare_connection(connection: duckdb.DuckDBPyConnection) -> None:
 def open_work_file(home: Home, *, memory_limit: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the work file for writing under the lock, with the raw tables in place, and close it at the end.
 
-    The file is created with mode 0600: it keeps every payload. Raises HomeError where DuckDB cannot open it.
+    The file is created with mode 0600: it keeps every payload. Raises HomeError where DuckDB cannot open it, or where
+    the disk stops it later on.
     """
     with locked(home):
         config: dict[str, str | bool | int | float | list[str]] = {}
@@ -189,6 +196,9 @@ def open_work_file(home: Home, *, memory_limit: str | None = None) -> Iterator[d
             home.work_file.chmod(0o600)
             prepare_connection(connection)
             yield connection
+        except (duckdb.OperationalError, duckdb.FatalException) as error:
+            what = f"{home.work_file}: the database stopped: {error}"
+            raise HomeError(f"{what}\nFree some space or check the disk, then run the same command again.") from error
         finally:
             connection.close()
 
