@@ -6,29 +6,39 @@ run that was killed at any moment is mended by running it again.
 
 import contextlib
 import hashlib
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from itertools import accumulate
+from typing import Any, Protocol, TypeVar
 
 import duckdb
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from loaders import records
 from loaders.errors import HomeError, UnreadableFileError
+from loaders.plain_events import judge_plain_lines, may_be_plain
 from loaders.sources.files import (
     STANDARD_INPUT,
     SourceFile,
-    Units,
     expand_paths,
     remove_stale_spools,
     shown_name,
     total_size,
 )
-from loaders.warehouse import Home
+from loaders.sources.lines import Lines, arrow_lines, read_ahead
+from loaders.warehouse import KEY_HASH, Home
 
 _BATCH_RECORDS = 50_000
 _BATCH_BYTES = 32 << 20
+# Lines that are judged, compared with what is known and inserted together. More costs memory, less costs scans.
+_GROUP_BYTES = 64 << 20
+# Below this many lines starting the fast path costs more than Python's judging.
+_FAST_LINES = 1000
+# DuckDB gives the batches of an Arrow table to its threads.
+_ARROW_BATCH_LINES = 8192
 
 _PLACE = [("record_number", pa.int64()), ("byte_offset", pa.int64())]
 _EVENT_SCHEMA = pa.schema(
@@ -70,11 +80,14 @@ _QUARANTINE_SCHEMA = pa.schema(
     ]
 )
 
+_Record = TypeVar("_Record", records.Judged, tuple[int, records.Judged])
+
 _STAGE_TABLES = """
 create or replace temp table staged_events (
     record_number bigint, byte_offset bigint, organization_id varchar, record_key uuid, shape varchar, source varchar,
     bytes_sha256 varchar, payload varchar
 );
+create or replace temp table nameless_events as from staged_events;
 create or replace temp table staged_resources (
     record_number bigint, byte_offset bigint, organization_id varchar, kind varchar, resource_id varchar,
     content_hash varchar, modified_at timestamp, webhook_type varchar, webhook_at timestamp, bytes_sha256 varchar,
@@ -207,6 +220,8 @@ class _FileLanding:
         self._entry = FileSummary(path=shown_name(path))
         self._occurrences: dict[tuple[str, str], int] = {}
         self._open_quarantine: set[str] = set()
+        self._staged: set[str] = set()
+        self._has_nameless = False
 
     def land(self, on_bytes: Callable[[int], None] | None) -> FileSummary:
         """Land the file, or skip it where it landed before, or note why it cannot be read."""
@@ -242,9 +257,7 @@ class _FileLanding:
             self._read_open_quarantine()
             self._stage(source)
             self._name_by_position(source.sha256)
-            self._move_events()
-            self._move_resources()
-            self._move_quarantine()
+            self._move_staged()
             self._entry.blank = source.blank_count
             self._entry.needs_organization = 0 < self._entry.records == self._entry.reasons.get("missing_organization")
             self._write_ledger(source)
@@ -283,15 +296,138 @@ class _FileLanding:
 
     def _stage(self, source: SourceFile) -> None:
         context = self._context()
-        batch: list[records.Judged] = []
-        size = 0
-        for judged in _examine_all(source.units(), context):
-            batch.append(judged)
-            size += len(judged.raw)
-            if len(batch) >= _BATCH_RECORDS or size >= _BATCH_BYTES:
-                self._stage_batch(batch)
-                batch, size = [], 0
-        self._stage_batch(batch)
+        with contextlib.closing(read_ahead(source.blocks())) as blocks:
+            for group in _grouped(blocks):
+                if may_be_plain(context) and sum(map(len, group)) >= _FAST_LINES:
+                    self._land_lines(group, context)
+                else:
+                    self._land_units(group, context)
+
+    def _land_units(self, group: list[Lines], context: records.Context) -> None:
+        """Judge lines one by one, in Python, and land what they hold."""
+        for batch in _batches(_examine_all(group, context)):
+            self._stage_batch(batch)
+        self._set_nameless_aside()
+        self._move_staged()
+
+    def _land_lines(self, group: list[Lines], context: records.Context) -> None:
+        """Land the plain lines of a group without Python seeing them, the others as `_land_units` does.
+
+        Which of two events of one key was first is a matter of their numbers, not of the path they take: plain ones
+        whose key may be known are staged with the others.
+        """
+        with _registered(self._connection, _arrow_group(group), "arrow_lines"):
+            judge_plain_lines(self._connection, context, self._entry.records)
+            self._examine_rest(group, context)
+            self._set_nameless_aside()
+            self._match_keys("select key_hash from plain_lines where record_key is not null union all")
+            self._insert_plain_lines()
+        if "staged_events" in self._staged:
+            self._staged.discard("staged_events")
+            self._move_matched_events()
+            self._connection.execute("delete from staged_events")
+        self._move_staged()
+
+    def _examine_rest(self, group: list[Lines], context: records.Context) -> None:
+        """Judge in Python what is not plain, and number all records in the file's order."""
+        is_plain = np.zeros(sum(map(len, group)), bool)
+        plain = self._connection.execute("select line from plain_lines where record_key is not null").fetchnumpy()
+        is_plain[plain["line"]] = True
+        before, surplus = self._entry.records, np.zeros(len(is_plain), np.int64)
+        numbered = _examine_some(group, np.flatnonzero(~is_plain).tolist(), context, before, surplus)
+        for batch in _batches(numbered):
+            self._stage_batch([judged for _, judged in batch], [number for number, _ in batch])
+        self._entry.records = before + len(is_plain) + int(surplus.sum())
+        if surplus.any():
+            self._renumber(before + 1 + np.arange(len(is_plain)) + np.cumsum(surplus))
+
+    def _renumber(self, numbers: Any) -> None:
+        """Number the plain lines anew: a line among them held more or fewer records than one."""
+        table = pa.table({"line": np.arange(len(numbers)), "record_number": numbers})
+        with _registered(self._connection, table):
+            self._connection.execute(
+                "update plain_lines set record_number = numbers.record_number from arrow_batch as numbers"
+                " where plain_lines.line = numbers.line"
+            )
+
+    def _match_keys(self, plain_keys: str = "") -> None:
+        """Find which of the keys at hand occur twice or are known, and in which load: a hash may match by chance.
+
+        The narrow `raw.event_keys` is all that is read of history, and the few matches say where to look.
+        """
+        self._connection.execute(
+            f"""
+            create or replace temp table batch_keys as
+            {plain_keys} select {KEY_HASH} as key_hash from staged_events where record_key is not null
+            """  # noqa: S608
+        )
+        self._connection.execute(
+            """
+            create or replace temp table key_matches as
+            select distinct key_hash, load_id from raw.event_keys semi join batch_keys using (key_hash)
+            union all
+            select key_hash, null from batch_keys group by key_hash having count(*) > 1
+            """
+        )
+
+    def _insert_plain_lines(self) -> None:
+        """Insert the plain events whose keys match nothing, and stage the others."""
+        unmatched = "plain_lines where record_key is not null"
+        if _fetch_one(self._connection, "select count(*) from key_matches", [])[0]:
+            self._stage_matched_lines()
+            unmatched += " and key_hash not in (select key_hash from key_matches)"
+        self._entry.landed += self._execute_count(
+            f"""
+            insert into raw.events by name
+            select
+                $load_id as load_id, $file_number as file_number, record_number, byte_offset, organization_id,
+                record_key, shape, source, $landed_at as landed_at, text as payload
+            from arrow_lines inner join (from {unmatched}) using (line)
+            """  # noqa: S608
+        )
+        self._insert_keys(f"select key_hash from {unmatched}")  # noqa: S608
+        if self._open_quarantine:
+            landed = f"select sha256(text) from arrow_lines inner join (from {unmatched}) using (line)"  # noqa: S608
+            self._mark_replayed(landed, {})
+
+    def _stage_matched_lines(self) -> None:
+        count = self._execute_count(
+            """
+            insert into staged_events by name
+            select
+                record_number, byte_offset, organization_id, record_key, shape, source, text as payload,
+                case when $is_awaited then sha256(text) end as bytes_sha256
+            from plain_lines inner join arrow_lines using (line)
+            where record_key is not null and key_hash in (select key_hash from key_matches)
+            """,
+            {"is_awaited": bool(self._open_quarantine)},
+        )
+        if count:
+            self._staged.add("staged_events")
+
+    def _insert_keys(self, hashes: str) -> None:
+        self._connection.execute(
+            f"insert into raw.event_keys by name select key_hash, $load_id as load_id from ({hashes})",  # noqa: S608
+            {"load_id": self._place["load_id"]},
+        )
+
+    def _move_staged(self) -> None:
+        """Move what is staged into the raw tables."""
+        moves = {
+            "staged_events": self._move_events,
+            "staged_resources": self._move_resources,
+            "staged_quarantine": self._move_quarantine,
+        }
+        for table in [table for table in moves if table in self._staged]:
+            moves[table]()
+            self._connection.execute(f"delete from {table}")  # noqa: S608
+        self._staged.clear()
+
+    def _set_nameless_aside(self) -> None:
+        """Keep the events that have no key before the file has been read to its end."""
+        if self._has_nameless:
+            self._connection.execute("insert into nameless_events from staged_events where record_key is null")
+            self._connection.execute("delete from staged_events where record_key is null")
 
     def _context(self) -> records.Context:
         kind = self._options.kind
@@ -303,11 +439,14 @@ class _FileLanding:
             organization_id=self._options.organization_id,
         )
 
-    def _stage_batch(self, batch: list[records.Judged]) -> None:
+    def _stage_batch(self, batch: list[records.Judged], numbers: list[int] | None = None) -> None:
+        """Stage judged records under their numbers; without any they follow the last one."""
+        if numbers is None:
+            numbers = list(range(self._entry.records + 1, self._entry.records + 1 + len(batch)))
         events: list[tuple[Any, ...]] = []
         resources: list[tuple[Any, ...]] = []
         quarantine: list[tuple[Any, ...]] = []
-        for record_number, judged in enumerate(batch, start=self._entry.records + 1):
+        for record_number, judged in zip(numbers, batch, strict=True):
             verdict = judged.verdict
             if isinstance(verdict, records.Event):
                 events.append((record_number, judged.byte_offset, *self._event_values(verdict, judged.raw)))
@@ -326,6 +465,7 @@ class _FileLanding:
             content = (event.organization_id, event.occurrence_of)
             self._occurrences[content] = occurrence = self._occurrences.get(content, 0) + 1
             record_key = records.occurrence_key(*content, occurrence)
+        self._has_nameless |= record_key is None
         sha256 = self._bytes_sha256(raw)
         return event.organization_id, record_key, event.shape, event.source, sha256, event.payload
 
@@ -362,6 +502,7 @@ class _FileLanding:
 
     def _insert(self, table: str, schema: pa.Schema, rows: list[tuple[Any, ...]]) -> None:
         if rows:
+            self._staged.add(table)
             columns = [
                 pa.array(values, field.type) for values, field in zip(zip(*rows, strict=True), schema, strict=True)
             ]
@@ -369,43 +510,29 @@ class _FileLanding:
                 self._connection.execute(f"insert into {table} by name select * from arrow_batch")  # noqa: S608
 
     def _name_by_position(self, sha256: str) -> None:
-        """Give a key to the events that have nothing of their own: the file's hash is known only now."""
-        rows = self._connection.execute(
-            "select record_number, organization_id from staged_events where record_key is null"
-        ).fetchall()
-        named = [
-            {"record_number": number, "record_key": records.position_key(organization, sha256, number)}
-            for number, organization in rows
-        ]
-        if named:
-            with _registered(self._connection, pa.Table.from_pylist(named)):
-                self._connection.execute(
-                    "update staged_events set record_key = named.record_key::uuid from arrow_batch as named"
-                    " where staged_events.record_number = named.record_number"
-                )
+        """Stage the events that have nothing of their own, with a key: the file's hash is known only now."""
+        if not self._has_nameless:
+            return
+        rows = self._connection.execute("select record_number, organization_id from nameless_events").fetchall()
+        keys = [records.position_key(organization, sha256, number) for number, organization in rows]
+        named = pa.table({"record_number": [number for number, _ in rows], "named_key": keys})
+        with _registered(self._connection, named):
+            self._connection.execute(
+                "insert into staged_events by name select * exclude (named_key) replace (named_key::uuid as record_key)"
+                " from nameless_events inner join arrow_batch using (record_number)"
+            )
+        self._staged.add("staged_events")
 
     # From staged rows to raw tables
 
     def _move_events(self) -> None:
-        self._connection.execute(
-            """
-            create or replace temp table known_events as
-            select staged.record_number, first.load_id, first.payload
-            from staged_events as staged inner join raw.events as first on first.record_key = staged.record_key
-            union all by name
-            select repeated.record_number, $load_id as load_id, first.payload
-            from (
-                select record_number, record_key, min(record_number) over (partition by record_key) as first_number
-                from staged_events
-            ) as repeated
-            inner join staged_events as first on first.record_number = repeated.first_number
-            where repeated.record_number > repeated.first_number
-                and repeated.record_key not in (
-                    select record_key from raw.events semi join staged_events using (record_key)
-                )
-            """,
-            {"load_id": self._place["load_id"]},
-        )
+        self._match_keys()
+        self._move_matched_events()
+
+    def _move_matched_events(self) -> None:
+        """Land the staged events that `key_matches` does not name; compare the others with what landed first."""
+        loads = [row[0] for row in self._connection.execute("select distinct load_id from key_matches").fetchall()]
+        self._find_known_events([load_id for load_id in loads if load_id is not None])
         landed = self._execute_count(
             """
             insert into raw.events by name
@@ -415,12 +542,40 @@ class _FileLanding:
             from staged_events anti join known_events using (record_number)
             """
         )
-        conflicting = self._compare_known_events()
+        unknown = "staged_events anti join known_events using (record_number)"
+        self._insert_keys(f"select {KEY_HASH} as key_hash from {unknown}")  # noqa: S608
+        conflicting = self._compare_known_events() if loads else []
         staged = _fetch_one(self._connection, "select count(*) from staged_events", [])[0]
         self._entry.landed += landed
         self._entry.conflict += len(conflicting)
         self._entry.duplicate += staged - landed - len(conflicting)
-        self._mark_replayed("staged_events", conflicting)
+        self._mark_staged_replayed("staged_events", conflicting)
+
+    def _find_known_events(self, loads: list[int]) -> None:
+        """Find each staged event whose key is taken, and by whom; of history only `loads` are read."""
+        # Literals, so that the zone maps of load_id leave the other loads unread.
+        within = f"first.load_id in ({', '.join(map(str, loads))})" if loads else "false"
+        self._connection.execute(
+            f"""
+            create or replace temp table known_events as
+            with landed as (
+                select staged.record_number, staged.record_key, first.load_id, first.payload
+                from staged_events as staged inner join raw.events as first on first.record_key = staged.record_key
+                where {within}
+            )
+            select record_number, load_id, payload from landed
+            union all by name
+            select repeated.record_number, $load_id as load_id, first.payload
+            from (
+                select record_number, record_key, min(record_number) over (partition by record_key) as first_number
+                from staged_events
+            ) as repeated
+            inner join staged_events as first on first.record_number = repeated.first_number
+            where repeated.record_number > repeated.first_number
+                and repeated.record_key not in (select record_key from landed)
+            """,  # noqa: S608
+            {"load_id": self._place["load_id"]},
+        )
 
     def _compare_known_events(self) -> list[int]:
         """Return the numbers of the records that contradict what landed first. Equal texts never come to Python."""
@@ -451,7 +606,7 @@ class _FileLanding:
         )
         self._entry.landed += landed
         self._entry.duplicate += _fetch_one(self._connection, "select count(*) from staged_resources", [])[0] - landed
-        self._mark_replayed("staged_resources", [])
+        self._mark_staged_replayed("staged_resources", [])
 
     def _move_quarantine(self) -> None:
         self._connection.execute(
@@ -463,20 +618,27 @@ class _FileLanding:
             self._place,
         )
 
-    def _mark_replayed(self, table: str, conflicting: list[int]) -> None:
+    def _mark_staged_replayed(self, table: str, conflicting: list[int]) -> None:
         if self._open_quarantine:
-            self._connection.execute(
-                f"""
-                update raw.quarantine set status = 'replayed', replayed_load_id = $load_id
-                where status = 'open' and sha256 in (
-                    select bytes_sha256 from {table} where record_number not in (select unnest($conflicting::bigint[]))
-                )
-                """,  # noqa: S608
-                {"load_id": self._place["load_id"], "conflicting": conflicting},
-            )
+            settled = f"""
+            select bytes_sha256 from {table} where record_number not in (select unnest($conflicting::bigint[]))
+            """  # noqa: S608
+            self._mark_replayed(settled, {"conflicting": conflicting})
 
-    def _execute_count(self, sql: str) -> int:
-        return int(_fetch_one(self._connection, sql, {**self._place, "landed_at": self._landed_at})[0])
+    def _mark_replayed(self, hashes: str, parameters: dict[str, Any]) -> None:
+        """Close what earlier files left in quarantine and this one landed."""
+        self._connection.execute(
+            f"""
+            update raw.quarantine set status = 'replayed', replayed_load_id = $load_id
+            where status = 'open' and (load_id != $load_id or file_number != $file_number) and sha256 in ({hashes})
+            """,  # noqa: S608
+            {**self._place, **parameters},
+        )
+
+    def _execute_count(self, sql: str, parameters: dict[str, Any] | None = None) -> int:
+        if parameters is None:
+            parameters = {**self._place, "landed_at": self._landed_at}
+        return int(_fetch_one(self._connection, sql, parameters)[0])
 
     def _write_ledger(self, source: SourceFile | None) -> None:
         entry = self._entry
@@ -577,23 +739,81 @@ class _Comparison:
 
 
 class _registered:
-    """Make an Arrow table readable as `arrow_batch` for the duration of a block."""
+    """Make an Arrow table readable under a name for the duration of a block."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, table: pa.Table) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, table: pa.Table, name: str = "arrow_batch") -> None:
         self._connection = connection
         self._table = table
+        self._name = name
 
     def __enter__(self) -> None:
-        self._connection.register("arrow_batch", self._table)
+        self._connection.register(self._name, self._table)
 
     def __exit__(self, *_: object) -> None:
-        self._connection.unregister("arrow_batch")
+        self._connection.unregister(self._name)
 
 
-def _examine_all(batches: Iterable[Units], context: records.Context) -> Iterator[records.Judged]:
-    for units in batches:
-        for byte_offset, raw in units:
+def _grouped(blocks: Iterable[Lines]) -> Iterator[list[Lines]]:
+    group: list[Lines] = []
+    size = 0
+    for block in blocks:
+        group.append(block)
+        size += len(block.buffer)
+        if size >= _GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _arrow_group(group: list[Lines]) -> pa.Table:
+    starts = np.cumsum([0, *map(len, group)])
+    tables = [
+        arrow_lines(lines, int(start), records.RECORD_BYTE_LIMIT)
+        for lines, start in zip(group, starts[:-1], strict=True)
+    ]
+    table = pa.concat_tables(tables)
+    return pa.Table.from_batches(table.to_batches(max_chunksize=_ARROW_BATCH_LINES), table.schema)
+
+
+def _examine_all(group: list[Lines], context: records.Context) -> Iterator[records.Judged]:
+    for lines in group:
+        for index in range(len(lines)):
+            byte_offset, raw = lines.line(index)
             yield from records.examine(raw, byte_offset, context)
+
+
+def _examine_some(
+    group: list[Lines], chosen: list[int], context: records.Context, records_before: int, surplus: Any
+) -> Iterator[tuple[int, records.Judged]]:
+    """Judge the chosen lines of a group; note in `surplus` where a line holds more or fewer records than one."""
+    starts = [0, *accumulate(map(len, group))]
+    number = records_before
+    previous = 0
+    for line in chosen:
+        number += line - previous
+        previous = line + 1
+        block = bisect_right(starts, line) - 1
+        byte_offset, raw = group[block].line(line - starts[block])
+        before = number
+        for judged in records.examine(raw, byte_offset, context):
+            number += 1
+            yield number, judged
+        surplus[line] = number - before - 1
+
+
+def _batches(judged: Iterable[_Record]) -> Iterator[list[_Record]]:
+    """Yield bounded batches of judged records, which may stand in pairs with their numbers."""
+    batch: list[_Record] = []
+    size = 0
+    for record in judged:
+        batch.append(record)
+        size += len((record[1] if isinstance(record, tuple) else record).raw)
+        if len(batch) >= _BATCH_RECORDS or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _naive_utc(instant: datetime) -> datetime:

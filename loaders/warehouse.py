@@ -20,6 +20,8 @@ LOCK_FILE = "meterhouse.lock"
 
 # Raw tables are append-only and grow in load order, so that `load_id > n` is answered from zone maps.
 # (load_id, file_number) names the landed file, record_number and byte_offset the place in it.
+# zstd writes payloads in half the time and half the room of what DuckDB would choose, and reads no slower.
+# raw.event_keys holds one row for each of raw.events: eight bytes of its key, to search all history without reading it.
 RAW_TABLES = """
 create schema if not exists raw;
 
@@ -34,8 +36,10 @@ create table if not exists raw.loads (
 create table if not exists raw.events (
     load_id bigint not null, file_number integer not null, record_number bigint not null, byte_offset bigint not null,
     organization_id varchar not null, record_key uuid not null, shape varchar not null, source varchar not null,
-    landed_at timestamp not null, payload varchar not null
+    landed_at timestamp not null, payload varchar not null using compression zstd
 );
+
+create table if not exists raw.event_keys (key_hash ubigint not null, load_id bigint not null);
 
 create table if not exists raw.event_rereads (
     load_id bigint not null, file_number integer not null, record_number bigint not null, byte_offset bigint not null,
@@ -75,6 +79,9 @@ create table if not exists raw.builds (
     finished_at timestamp, is_complete boolean not null, succeeded boolean, through_load_id bigint not null
 );
 """
+
+# The first eight bytes of a key. Two keys may share them: what matches is compared whole.
+KEY_HASH = "(record_key::uhugeint >> 64)::ubigint"
 
 
 def quote_identifier(name: str) -> str:
@@ -175,6 +182,22 @@ def prepare_connection(connection: duckdb.DuckDBPyConnection) -> None:
     # Instants are TIMESTAMP in UTC, and a cast from text with an offset follows the session zone.
     connection.execute("set TimeZone = 'UTC'")
     connection.execute(RAW_TABLES)
+    _complete_event_keys(connection)
+
+
+def _complete_event_keys(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make `raw.event_keys` anew where it misses events: those of a file from before it existed."""
+    counts = "select (select count(*) from raw.event_keys) = (select count(*) from raw.events)"
+    if connection.execute(counts).fetchall() == [(True,)]:
+        return
+    connection.execute(
+        f"""
+        begin;
+        delete from raw.event_keys;
+        insert into raw.event_keys select {KEY_HASH}, load_id from raw.events;
+        commit;
+        """  # noqa: S608
+    )
 
 
 @contextlib.contextmanager

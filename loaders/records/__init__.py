@@ -6,14 +6,18 @@
 
 from loaders.records._containers import Judged, examine, is_one_document, is_unfinished_document
 from loaders.records._content import EventContent, occurrence_key, position_key, read_event_content
+from loaders.records._events import CLOCK_TOLERANCE, NAME_LENGTH_LIMIT, TEXT_LENGTH_LIMIT
 from loaders.records._kinds import KIND_OPTIONS, hint_from_path
 from loaders.records._text import DOCUMENT_BYTE_LIMIT, RECORD_BYTE_LIMIT
 from loaders.records._verdicts import Context, Event, Rejected, Resource, Verdict
 
 __all__ = [
+    "CLOCK_TOLERANCE",
     "DOCUMENT_BYTE_LIMIT",
     "KIND_OPTIONS",
+    "NAME_LENGTH_LIMIT",
     "RECORD_BYTE_LIMIT",
+    "TEXT_LENGTH_LIMIT",
     "Context",
     "Event",
     "EventContent",

@@ -19,8 +19,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from loaders.errors import HomeError, UnreadableFileError
 from loaders.records import DOCUMENT_BYTE_LIMIT, is_one_document, is_unfinished_document
+from loaders.sources.lines import Lines, Units, split_lines
 
 BLOCK_SIZE = 16 << 20
 STANDARD_INPUT = "-"
@@ -30,8 +33,6 @@ _BOM = b"\xef\xbb\xbf"
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _BLANKS = b" \t\r\n"
-
-Units = list[tuple[int, bytes]]
 
 
 def expand_paths(paths: list[str], *, home: Path) -> list[str]:
@@ -74,8 +75,8 @@ def _is_same(parent: str, name: str, home: Path) -> bool:
 class SourceFile:
     """One input file, opened once and read once to its end. All its errors are UnreadableFileError.
 
-    `units` gives batches of (byte offset, bytes): a line without its line end, or the one document that the file is.
-    `sha256`, `byte_count` and `blank_count` are true once `units` is exhausted. Offsets count decompressed bytes.
+    `blocks` and `units` give lines without their line ends, or the one document that the file is.
+    `sha256`, `byte_count` and `blank_count` are true once they are exhausted. Offsets count decompressed bytes.
     """
 
     def __init__(self, path: str, *, home: Path, on_bytes: Callable[[int], None] | None = None) -> None:
@@ -109,6 +110,11 @@ class SourceFile:
 
     def units(self) -> Iterator[Units]:
         """Yield the file's lines, or its one document, in batches of about a block."""
+        for lines in self.blocks():
+            yield lines.units()
+
+    def blocks(self) -> Iterator[Lines]:
+        """Yield the file's lines in blocks, or its one document as the only line."""
         with _reading(self.path):
             stream = _decompressed(self._raw, self.path)
             head = _read_block(stream, BLOCK_SIZE)
@@ -119,7 +125,7 @@ class SourceFile:
                 self._refuse_large_document(head)
             if _begins_document(head) and is_one_document(head):
                 content = head.strip(_BLANKS)
-                yield [(start + head.index(content[:1]), content)]
+                yield Lines(content, start + head.index(content[:1]), np.array([0]), np.array([len(content)]))
             else:
                 yield from self._lines(head, stream, start)
             self._raw.drain()
@@ -129,36 +135,27 @@ class SourceFile:
             what = "the document is larger than 256 MiB. Split it, or write one record a line."
             raise UnreadableFileError(f"{shown_name(self.path)}: {what}")
 
-    def _lines(self, head: bytes, stream: BinaryIO, offset: int) -> Iterator[Units]:
+    def _lines(self, head: bytes, stream: BinaryIO, offset: int) -> Iterator[Lines]:
         pending: list[bytes] = []
         pending_size = 0
         for block in _blocks(head, stream):
-            lines = block.split(b"\n")
-            if len(lines) == 1:
-                pending.append(block)
-                pending_size += len(block)
-            else:
-                lines[0] = b"".join((*pending, lines[0]))
-                pending = [lines.pop()]
-                pending_size = len(pending[0])
-                units, offset = self._unit_batch(lines, offset)
-                yield units
+            end = block.rfind(b"\n") + 1
+            if end:
+                buffer = b"".join((*pending, block[:end]))
+                yield self._counted(split_lines(buffer, offset))
+                offset += len(buffer)
+                pending, pending_size = [], 0
+            pending.append(block[end:])
+            pending_size += len(block) - end
             if pending_size > DOCUMENT_BYTE_LIMIT:
                 what = "a line is larger than 256 MiB. Split it, or write one record a line."
                 raise UnreadableFileError(f"{shown_name(self.path)}: {what}")
         if pending_size:
-            yield self._unit_batch([b"".join(pending)], offset)[0]
+            yield self._counted(split_lines(b"".join(pending), offset))
 
-    def _unit_batch(self, lines: list[bytes], offset: int) -> tuple[Units, int]:
-        units: Units = []
-        for line in lines:
-            text = line[:-1] if line.endswith(b"\r") else line
-            if text and (text[0] > 32 or text.strip(_BLANKS)):
-                units.append((offset, text))
-            else:
-                self.blank_count += 1
-            offset += len(line) + 1
-        return units, offset
+    def _counted(self, lines: Lines) -> Lines:
+        self.blank_count += lines.blank_count
+        return lines
 
 
 def _begins_document(head: bytes) -> bool:
