@@ -4,6 +4,16 @@
     double at the end; what no decimal holds is added as doubles in received order.
 #}
 {% set slack = "to_minutes(" ~ (var('cutoff_slack_minutes') | int) ~ ")" %}
+{#
+    Polar's job runs every 15 minutes, so usage near a boundary may be billed on either side of it: the tail of a period
+    may slip out, the tail of the one before may slip in. A maximum or an average is not taken apart by subtraction, so
+    each is aggregated anew.
+#}
+{% set quantities = {
+    'consumed_units': 'not is_in_head',
+    'units_without_tail': 'not is_in_head and not is_in_tail',
+    'units_with_head': 'true'
+} %}
 
 with
 
@@ -82,13 +92,35 @@ measured_events as (
 
     select
         routed_events.*,
+        closing_prices.billing_period_key as measured_period_key,
         closing_prices.price_id as closing_price_id,
         closing_prices.aggregation_function as closing_function,
-        routed_events.received_at >= closing_prices.period_end_at - {{ slack }} as is_in_tail
+        routed_events.received_at >= closing_prices.period_end_at - {{ slack }} as is_in_tail,
+        false as is_in_head
     from routed_events
     inner join closing_prices
         on
             routed_events.billing_period_key = closing_prices.billing_period_key
+            and routed_events.meter_id = closing_prices.meter_id
+            and (not closing_prices.is_summable or routed_events.price_id = closing_prices.price_id)
+    union all
+    {# The tail of the period that ended where this one starts may slip into it. #}
+    select
+        routed_events.*,
+        closing_prices.billing_period_key as measured_period_key,
+        closing_prices.price_id as closing_price_id,
+        closing_prices.aggregation_function as closing_function,
+        false as is_in_tail,
+        true as is_in_head
+    from routed_events
+    inner join periods
+        on
+            routed_events.billing_period_key = periods.billing_period_key
+            and routed_events.received_at >= periods.period_end_at - {{ slack }}
+    inner join closing_prices
+        on
+            periods.subscription_key = closing_prices.subscription_key
+            and periods.period_end_at = closing_prices.period_start_at
             and routed_events.meter_id = closing_prices.meter_id
             and (not closing_prices.is_summable or routed_events.price_id = closing_prices.price_id)
 
@@ -97,24 +129,28 @@ measured_events as (
 quantities as (
 
     select
-        billing_period_key,
+        measured_period_key as billing_period_key,
         closing_price_id as price_id,
-        count(*) as event_count,
-        case any_value(closing_function)
-            when 'max' then max(units_as_double)
-            when 'min' then min(units_as_double)
-            when 'unique' then cast(count(distinct unique_value) as double)
-            when 'avg' then
-                (coalesce(cast(sum(units) as double), 0)
-                + coalesce(sum(units_as_double order by received_at, usage_event_key) filter (where units is null), 0))
-                / count(*)
-            else
-                coalesce(cast(sum(units) as double), 0)
-                + coalesce(sum(units_as_double order by received_at, usage_event_key) filter (where units is null), 0)
-        end as consumed_units,
-        coalesce(cast(sum(units) filter (where is_in_tail) as double), 0) as tail_units
+        count(*) filter (where not is_in_head) as event_count,
+        {%- for name, condition in quantities.items() %}
+        coalesce(
+            case any_value(closing_function)
+                when 'max' then max(units_as_double) filter (where {{ condition }})
+                when 'min' then min(units_as_double) filter (where {{ condition }})
+                when 'unique' then cast(count(distinct unique_value) filter (where {{ condition }}) as double)
+                else
+                    (coalesce(cast(sum(units) filter (where {{ condition }}) as double), 0)
+                    + coalesce(
+                        sum(units_as_double order by received_at, usage_event_key) filter (where units is null and {{ condition }}),
+                        0
+                    ))
+                    / case any_value(closing_function) when 'avg' then nullif(count(*) filter (where {{ condition }}), 0) else 1 end
+            end,
+            0
+        ) as {{ name }}{{ "," if not loop.last }}
+        {%- endfor %}
     from measured_events
-    group by billing_period_key, closing_price_id
+    group by measured_period_key, closing_price_id
 
 ),
 
@@ -138,7 +174,8 @@ metered_quantities as (
         coalesce(quantities.event_count, 0) as event_count,
         coalesce(quantities.consumed_units, 0) as consumed_units,
         cast(coalesce(credits.credited_units, 0) as double) as credited_units,
-        coalesce(quantities.tail_units, 0) as tail_units
+        coalesce(quantities.units_without_tail, 0) as units_without_tail,
+        coalesce(quantities.units_with_head, 0) as units_with_head
     from closing_prices
     inner join subscriptions on closing_prices.subscription_key = subscriptions.subscription_key
     left join quantities
@@ -153,22 +190,6 @@ metered_quantities as (
 
 ),
 
-{#
-    Polar's job runs every 15 minutes, so usage near a boundary may be billed on either side of it: the tail of this
-    period may slip out, the tail of the one before may slip in.
-#}
-shifted_quantities as (
-
-    select
-        *,
-        greatest(0, consumed_units - tail_units) as units_without_tail,
-        consumed_units + coalesce(lag(tail_units) over (
-            partition by subscription_key, price_id order by period_start_at
-        ), 0) as units_with_head
-    from metered_quantities
-
-),
-
 rated_quantities as (
 
     select
@@ -176,7 +197,7 @@ rated_quantities as (
         case when price_type = 'unit' then {{ rate_units('unit_amount', 'consumed_units', 'credited_units') }} end as uncapped_amount,
         case when price_type = 'unit' then {{ rate_units('unit_amount', 'units_without_tail', 'credited_units') }} end as low_amount,
         case when price_type = 'unit' then {{ rate_units('unit_amount', 'units_with_head', 'credited_units') }} end as high_amount
-    from shifted_quantities
+    from metered_quantities
 
 )
 
