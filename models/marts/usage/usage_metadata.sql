@@ -17,6 +17,8 @@ leaves as (
         member.value,
         member.type
     from usage_events, json_each(usage_events.metadata) as member
+    {# What is no object may be a prompt as a whole. #}
+    where member.key != '_llm' or member.type = 'OBJECT'
     union all
     select
         leaves.usage_event_key,
@@ -49,7 +51,7 @@ typed_leaves as (
     where
         leaves.type not in ('OBJECT', 'ARRAY', 'NULL')
         {# Prompts and responses are personal data: they stay in the work file. #}
-        and leaves.pointer not in ('/_llm/prompt', '/_llm/response')
+        and not regexp_matches(leaves.pointer, '^/_llm/(prompt|response)(/|$)')
 
 ),
 
