@@ -343,7 +343,8 @@ missing_cycle_orders as (
         case
             when unpaid_orders.order_key is not null then 'unpaid_order'
             when subscriptions.ended_at is not null and subscriptions.ended_at <= settled_periods.period_end_at + interval '1 day'
-                and subscriptions.ends_at is null then 'revoked'
+                {# Canceled at once is written as an end scheduled for that moment. #}
+                and coalesce(subscriptions.ends_at <= subscriptions.canceled_at, subscriptions.ends_at is null) then 'revoked'
             else 'missing_order'
         end as missing_order_cause
     from settled_periods

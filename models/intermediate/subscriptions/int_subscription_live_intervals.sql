@@ -32,9 +32,13 @@ starts as (
 
 ends as (
 
+    {# A scheduled end takes effect when the job runs, but the last period and what it bills end on schedule. #}
     select
         subscription_key,
-        ended_at as live_to_at
+        case
+            when ends_at <= ended_at and ended_at < ends_at + interval '1 day' then ends_at
+            else ended_at
+        end as live_to_at
     from subscriptions
     where ended_at is not null
     union
