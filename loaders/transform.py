@@ -73,6 +73,8 @@ def build(
 def _arguments(home: Home, full_refresh: bool, select: tuple[str, ...]) -> list[str]:
     # Unit tests judge models with made-up rows; they belong to the project's own tests, not to every build.
     arguments = ["build", "--exclude", "test_type:unit", "--quiet", "--log-level", "none", "--no-use-colors"]
+    # The level above holds for the log file too unless it has its own.
+    arguments += ["--log-level-file", "info"]
     arguments += ["--project-dir", str(PROJECT_FOLDER), "--profiles-dir", str(PROJECT_FOLDER)]
     arguments += ["--target-path", str(home.path / "target"), "--log-path", str(home.path / "logs")]
     if full_refresh:

@@ -1,12 +1,15 @@
 """run, build, publish, status and plain dbt, as schedulers and people use them."""
 
+import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from loaders.warehouse import Home, locked
@@ -115,6 +118,34 @@ def test_status_of_a_home_says_what_comes_next(world: World, tmp_path: Path, cli
     assert "result passed" in shown
     with locked(Home(tmp_path)):
         assert f"process {os.getpid()} is working on this home folder" in blocks()[0]
+
+
+def test_a_failed_build_says_what_failed_and_keeps_the_log(tmp_path: Path, cli: Cli) -> None:
+    cli("run", home=tmp_path)
+    with duckdb.connect(str(tmp_path / "meterhouse.duckdb")) as work_file:
+        work_file.execute("alter table raw.loads rename column kind to kind_of_old")
+    failed = cli("build", home=tmp_path, expect=1)
+    assert "  loads: Runtime Error in model loads (models/marts/quality/loads.sql): Binder Error: " in failed.stderr
+    assert "Binder Error" in (tmp_path / "logs" / "dbt.log").read_text()
+
+
+def test_a_seed_whose_lines_end_in_two_ways_is_read(tmp_path: Path) -> None:
+    """A row that another program added ends in CRLF below a header that ends in LF."""
+    project, home = tmp_path / "project", tmp_path / "home"
+    for folder in ("macros", "models", "seeds", "tests/warehouse"):
+        shutil.copytree(ROOT / folder, project / folder)
+    for file in ("dbt_project.yml", "profiles.yml"):
+        shutil.copy(ROOT / file, project / file)
+    clause = {"property": "name", "operator": "eq", "value": 'say "hi", ok'}
+    meter = ["org", "met", "Greetings", json.dumps({"conjunction": "and", "clauses": [clause]}), "sum", "units"]
+    with (project / "seeds" / "meters.csv").open("a", newline="") as seed:
+        csv.writer(seed).writerow(meter)
+    home.mkdir()
+    folders = ("--project-dir", str(project), "--profiles-dir", str(project))
+    done = plain_dbt("seed", "--select", "meters", *folders, home=home)
+    assert done.returncode == 0, done.stdout
+    with duckdb.connect(str(home / "meterhouse.duckdb")) as work_file:
+        assert work_file.execute("from reference.meters").fetchall() == [tuple(meter)]
 
 
 def test_unit_tests_of_the_models_pass(world: World) -> None:
