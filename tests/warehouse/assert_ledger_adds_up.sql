@@ -1,6 +1,7 @@
 {#
     Every input record ends in exactly one of landed, duplicate, conflict and quarantined, and what the ledger counts as
     landed, conflicting or quarantined is there. Otherwise records are lost or counted twice and no total can be believed.
+    A contradiction that comes again is counted again and stored once, so fewer conflicts may be stored than counted.
 #}
 
 with
@@ -52,5 +53,5 @@ full outer join stored_records
 where
     loads.records is distinct from loads.landed + loads.duplicate + loads.conflict + loads.quarantined
     or loads.landed is distinct from coalesce(stored_records.stored_landed, 0)
-    or loads.conflict is distinct from coalesce(stored_records.stored_conflict, 0)
+    or not coalesce(loads.conflict >= coalesce(stored_records.stored_conflict, 0), false)
     or loads.quarantined is distinct from coalesce(stored_records.stored_quarantined, 0)

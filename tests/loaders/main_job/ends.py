@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from loaders.landing import LoadOptions, land_files
+from loaders.replay import Selection, replay
 from loaders.warehouse import Home, open_work_file
 from tests.loaders.main_job.conftest import ROOT, Published
 
@@ -19,7 +20,7 @@ from tests.loaders.main_job.conftest import ROOT, Published
 LANDED_AT = datetime(2026, 5, 10, tzinfo=UTC)
 RAW_TABLES = ("loads", "events", "event_rereads", "resources", "conflicts", "quarantine")
 # A run that was ended had a load id of its own, and its instants are those of runs.
-OF_RUNS = ("load_id", "first_load_id", "replayed_load_id", "started_at", "finished_at")
+OF_RUNS = ("load_id", "first_load_id", "later_load_id", "replayed_load_id", "started_at", "finished_at")
 _PATIENCE = 120.0
 
 
@@ -90,6 +91,13 @@ def load_again(home: Path, *paths: Path) -> None:
     with open_work_file(place) as connection:
         summary = land_files(connection, place, [str(path) for path in paths], LoadOptions(landed_at=LANDED_AT))
     assert [file.error for file in summary.files if file.error] == []
+
+
+def replay_all(home: Path, organization_id: str) -> None:
+    """Replay what waits for an organization."""
+    place = Home(home)
+    with open_work_file(place) as connection:
+        assert replay(connection, place, Selection(), LoadOptions(organization_id=organization_id)).files
 
 
 def raw_content(home: Path) -> dict[str, list[tuple[Any, ...]]]:
