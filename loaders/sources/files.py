@@ -106,6 +106,8 @@ class SourceFile:
     def hash_ahead(self) -> str:
         """Return the SHA-256 without giving up the reading: for a file that may have landed before."""
         with _reading(self.path):
+            # Any empty file would pass for another one: a package cut to nothing must not pass for landed.
+            _refuse_empty_package(self.path, self.stored_size > 0)
             return self._raw.hash_ahead()
 
     def units(self) -> Iterator[Units]:
@@ -256,9 +258,13 @@ def _decompressed(raw: _CountingReader, path: str) -> BinaryIO:
         import pyarrow
 
         return pyarrow.CompressedInputStream(pyarrow.PythonFile(buffered, "r"), "zstd")  # type: ignore[no-any-return]
-    if not magic and path.lower().endswith((".gz", ".zst")):
-        raise EOFError("the compressed file is empty")
+    _refuse_empty_package(path, bool(magic))
     return buffered
+
+
+def _refuse_empty_package(path: str, has_content: bool) -> None:
+    if not has_content and path.lower().endswith((".gz", ".zst")):
+        raise EOFError("the compressed file is empty")
 
 
 def _read_block(stream: BinaryIO, size: int) -> bytes:
