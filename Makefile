@@ -1,4 +1,4 @@
-.PHONY: setup demo test test-slow lint
+.PHONY: setup demo test test-slow lint bench
 
 VENV = .venv/bin
 PYTEST = $(VENV)/python -m pytest
@@ -20,3 +20,7 @@ lint: setup
 	@$(VENV)/ruff format --check .
 	@$(VENV)/mypy
 	@sh scripts/lint_sql.sh
+
+# What landing costs beside DuckDB, polars and dlt. Quick: make bench BENCH_SCALE=0.05 (see benchmarks/run.py).
+bench: setup
+	@$(VENV)/python benchmarks/run.py

@@ -100,6 +100,12 @@ create or replace temp table staged_quarantine (
 """
 
 
+# Of `batch_keys`: those that history has, with their loads, and those that occur twice.
+_KEY_MATCHES = """
+select distinct key_hash, load_id from raw.event_keys semi join batch_keys using (key_hash)
+union all
+select key_hash, null from batch_keys group by key_hash having count(*) > 1
+"""
 _KNOWN_FILES = """
 from raw.loads as l
 where l.error is null and l.byte_count = $byte_count and l.kind = $kind
@@ -171,6 +177,7 @@ def land_files(
     remove_stale_spools(home.path)
     started_at = options.clock()
     load_id = _next_load_id(connection)
+    connection.execute(_STAGE_TABLES)  # each file leaves them empty, as it found them
     summary = LoadSummary(load_id, [])
     files = expand_paths(paths, home=home.path)
     if progress is not None:
@@ -253,7 +260,6 @@ class _FileLanding:
 
     def _land_source(self, source: SourceFile) -> None:
         def work() -> None:
-            self._connection.execute(_STAGE_TABLES)
             self._read_open_quarantine()
             self._stage(source)
             self._name_by_position(source.sha256)
@@ -320,11 +326,11 @@ class _FileLanding:
             judge_plain_lines(self._connection, context, self._entry.records)
             self._examine_rest(group, context)
             self._set_nameless_aside()
-            self._match_keys("select key_hash from plain_lines where record_key is not null union all")
+            self._match_plain_keys()
             self._insert_plain_lines()
         if "staged_events" in self._staged:
             self._staged.discard("staged_events")
-            self._move_matched_events()
+            self._move_matched_events("select load_id from key_matches")
             self._connection.execute("delete from staged_events")
         self._move_staged()
 
@@ -350,7 +356,7 @@ class _FileLanding:
                 " where plain_lines.line = numbers.line"
             )
 
-    def _match_keys(self, plain_keys: str = "") -> None:
+    def _match_plain_keys(self) -> None:
         """Find which of the keys at hand occur twice or are known, and in which load: a hash may match by chance.
 
         The narrow `raw.event_keys` is all that is read of history, and the few matches say where to look.
@@ -358,17 +364,12 @@ class _FileLanding:
         self._connection.execute(
             f"""
             create or replace temp table batch_keys as
-            {plain_keys} select {KEY_HASH} as key_hash from staged_events where record_key is not null
+            select key_hash from plain_lines where record_key is not null
+            union all
+            select {KEY_HASH} as key_hash from staged_events
             """  # noqa: S608
         )
-        self._connection.execute(
-            """
-            create or replace temp table key_matches as
-            select distinct key_hash, load_id from raw.event_keys semi join batch_keys using (key_hash)
-            union all
-            select key_hash, null from batch_keys group by key_hash having count(*) > 1
-            """
-        )
+        self._connection.execute(f"create or replace temp table key_matches as {_KEY_MATCHES}")
 
     def _insert_plain_lines(self) -> None:
         """Insert the plain events whose keys match nothing, and stage the others."""
@@ -521,34 +522,41 @@ class _FileLanding:
                 "insert into staged_events by name select * exclude (named_key) replace (named_key::uuid as record_key)"
                 " from nameless_events inner join arrow_batch using (record_number)"
             )
+        self._connection.execute("delete from nameless_events")
         self._staged.add("staged_events")
 
     # From staged rows to raw tables
 
     def _move_events(self) -> None:
-        self._match_keys()
-        self._move_matched_events()
+        self._move_matched_events(
+            f"with batch_keys as (select {KEY_HASH} as key_hash from staged_events)"  # noqa: S608
+            f" select load_id from ({_KEY_MATCHES})"
+        )
 
-    def _move_matched_events(self) -> None:
-        """Land the staged events that `key_matches` does not name; compare the others with what landed first."""
-        loads = [row[0] for row in self._connection.execute("select distinct load_id from key_matches").fetchall()]
-        self._find_known_events([load_id for load_id in loads if load_id is not None])
+    def _move_matched_events(self, matches: str) -> None:
+        """Land the staged events whose keys are new; compare the others with what landed first."""
+        loads = self._connection.execute(f"select distinct load_id from ({matches})").fetchall()  # noqa: S608
+        new_events = "staged_events"
+        if loads:
+            self._find_known_events([load_id for (load_id,) in loads if load_id is not None])
+            new_events = "staged_events anti join known_events using (record_number)"
         landed = self._execute_count(
-            """
+            f"""
             insert into raw.events by name
             select
                 $load_id as load_id, $file_number as file_number, record_number, byte_offset, organization_id,
                 record_key, shape, source, $landed_at as landed_at, payload
-            from staged_events anti join known_events using (record_number)
-            """
+            from {new_events}
+            """  # noqa: S608
         )
-        unknown = "staged_events anti join known_events using (record_number)"
-        self._insert_keys(f"select {KEY_HASH} as key_hash from {unknown}")  # noqa: S608
-        conflicting = self._compare_known_events() if loads else []
-        staged = _fetch_one(self._connection, "select count(*) from staged_events", [])[0]
+        self._insert_keys(f"select {KEY_HASH} as key_hash from {new_events}")  # noqa: S608
+        conflicting: list[int] = []
+        if loads:
+            conflicting = self._compare_known_events()
+            known = _fetch_one(self._connection, "select count(*) from known_events", [])[0]
+            self._entry.conflict += len(conflicting)
+            self._entry.duplicate += known - len(conflicting)
         self._entry.landed += landed
-        self._entry.conflict += len(conflicting)
-        self._entry.duplicate += staged - landed - len(conflicting)
         self._mark_staged_replayed("staged_events", conflicting)
 
     def _find_known_events(self, loads: list[int]) -> None:

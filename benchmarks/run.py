@@ -1,0 +1,202 @@
+"""`make bench`: what landing costs beside DuckDB, polars and dlt on the same file, and how it grows.
+
+Each contestant is a process of its own, measured by the operating system: wall and processor seconds, peak memory.
+They take turns, and the best of some rounds counts: on a busy machine only ratios from one run mean anything.
+
+    BENCH_SCALE=0.1     a tenth of everything (default 1: 2 million events, about 0.5 GB; 50 million of history)
+    BENCH_ROUNDS=3      rounds for the contestants
+    BENCH_LARGE=0       leaves out the 5 GB file and the history
+    BENCH_DLT=0         leaves out dlt, which is installed into an environment of its own
+    BENCH_DATA=FOLDER   where files are made and kept (default benchmarks/.data)
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+
+from generate import write_events
+
+HERE = Path(__file__).resolve().parent
+SCALE = float(os.environ.get("BENCH_SCALE", "1"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
+HAS_LARGE = os.environ.get("BENCH_LARGE", "1") != "0"
+HAS_DLT = os.environ.get("BENCH_DLT", "1") != "0"
+DATA = Path(os.environ.get("BENCH_DATA", HERE / ".data")).resolve()
+
+EVENTS = int(2_000_000 * SCALE)
+SAMPLE = int(100_000 * min(1.0, SCALE * 5))
+NEW_EVENTS = int(100_000 * SCALE)
+HISTORIES = (int(1_000_000 * SCALE), int(50_000_000 * SCALE))
+SMALL_FILES = 500
+
+_HISTORY = """
+insert into raw.events
+select
+    1 + i // 100000, 1, i, i * 300, 'organization', md5(i::varchar)::uuid, 'submitted', 'user',
+    timestamp '2026-01-01' + to_seconds(i), '{"name":"api.call","external_id":"' || i || '"}'
+from range($count::bigint) as t(i);
+"""
+
+
+@dataclass
+class Cost:
+    """What one process took: seconds and megabytes."""
+
+    wall: float
+    cpu: float
+    peak: float
+
+
+def measure(command: list[str]) -> Cost:
+    """Run a command to its end and return what the operating system says it took. It must succeed."""
+    started = time.monotonic()
+    with (DATA / "output.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=HERE.parent)
+        _, status, usage = os.wait4(process.pid, 0)
+    wall = time.monotonic() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{(DATA / 'output.log').read_text()[-2000:]}")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit / 1e6)
+
+
+def contestant(name: str, file: Path, *, python: str = sys.executable, keep: bool = False) -> Cost:
+    """Run a contestant, in an empty folder unless what the last one left is to be kept."""
+    folder = DATA / "work"
+    if not keep:
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    os.sync()
+    return measure([python, str(HERE / "contestants.py"), name, str(folder), str(file)])
+
+
+def best(costs: list[Cost]) -> Cost:
+    """Return the quickest: what else the machine does only ever adds."""
+    return min(costs, key=lambda cost: cost.wall)
+
+
+def print_row(name: str, count: int, cost: Cost, beside: str = "") -> None:
+    print(
+        f"{name:<44}{count:>11,}{cost.wall:>9.2f}{cost.cpu:>9.2f}{cost.cpu / count * 1e6:>10.2f}"
+        f"{count / cost.wall:>12,.0f}{cost.peak:>9,.0f}  {beside}",
+        flush=True,
+    )
+
+
+def print_head(title: str) -> None:
+    print(f"\n{title}")
+    print(f"{'':<44}{'events':>11}{'wall s':>9}{'cpu s':>9}{'us/event':>10}{'events/s':>12}{'peak MB':>9}", flush=True)
+
+
+def dlt_python() -> str:
+    """Return the interpreter of an environment with dlt, made on first use: the project's own stays as locked."""
+    folder = DATA / "dlt-venv"
+    python = folder / "bin" / "python"
+    if not (folder / "complete").exists():
+        project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
+        venv.create(folder, with_pip=True, clear=True)
+        subprocess.run(
+            [python, "-m", "pip", "install", "--quiet", "--quiet", *project["optional-dependencies"]["bench"]],
+            check=True,
+        )
+        (folder / "complete").touch()
+    return str(python)
+
+
+def compare() -> None:
+    """Landing beside the others, on one file; dlt on a sample, for it takes minutes for the whole."""
+    file = write_events(DATA / f"events-{EVENTS}.jsonl", EVENTS, seed=1)
+    print_head(f"One file of {file.stat().st_size / 1e6:,.0f} MB (best of {ROUNDS} rounds)")
+    costs: dict[str, list[Cost]] = {"meterhouse": [], "duckdb_typed": [], "polars_ndjson": [], "sha256": []}
+    again: list[Cost] = []
+    for _ in range(ROUNDS):
+        for name, found in costs.items():
+            found.append(contestant(name, file))
+            if name == "meterhouse":
+                again.append(contestant(name, file, keep=True))
+    ours, bare = best(costs["meterhouse"]), best(costs["duckdb_typed"])
+    print_row("meterhouse load", EVENTS, ours)
+    print_row("DuckDB, typed create table as", EVENTS, bare, f"landing has {bare.wall / ours.wall:.2f} of its events/s")
+    polars = best(costs["polars_ndjson"])
+    print_row("polars.read_ndjson into DuckDB", EVENTS, polars, f"landing has {polars.wall / ours.wall:.2f} times its")
+    print_row("meterhouse load, the same file again", EVENTS, best(again))
+    print_row("SHA-256 of the file", EVENTS, best(costs["sha256"]))
+    if HAS_DLT:
+        compare_dlt(ours)
+
+
+def compare_dlt(ours: Cost) -> None:
+    python = dlt_python()
+    sample = write_events(DATA / f"events-{SAMPLE}.jsonl", SAMPLE, seed=1)
+    for name, title in (("dlt_nested", "dlt into DuckDB, nested"), ("dlt_lean", "dlt into DuckDB, key and payload")):
+        cost = contestant(name, sample, python=python)
+        times = (cost.cpu / SAMPLE) / (ours.cpu / EVENTS), (cost.wall / SAMPLE) / (ours.wall / EVENTS)
+        print_row(title, SAMPLE, cost, f"landing is {times[0]:.0f} times cheaper (cpu), {times[1]:.0f} times faster")
+
+
+def grow() -> None:
+    """Landing a file ten times as large, many small ones, and new events onto a long history."""
+    print_head("How it grows")
+    large = write_events(DATA / f"events-{10 * EVENTS}.jsonl", 10 * EVENTS, seed=2)
+    print_row(f"one file of {large.stat().st_size / 1e6:,.0f} MB", 10 * EVENTS, contestant("meterhouse", large))
+    large.unlink()
+    small = write_small_files()
+    cost = contestant("meterhouse", small)
+    print_row(
+        f"{SMALL_FILES} files of 20 events", SMALL_FILES * 20, cost, f"{cost.wall / SMALL_FILES * 1e3:.1f} ms a file"
+    )
+    walls = [land_onto(history) for history in HISTORIES]
+    print(f"{'':<44}{HISTORIES[1]:,} cost {walls[1] / walls[0]:.2f} times what {HISTORIES[0]:,} cost")
+
+
+def write_small_files() -> Path:
+    folder = DATA / "small"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for number in range(SMALL_FILES):
+        write_events(folder / f"{number:04d}.jsonl", 20, seed=1000 + number)
+    return folder
+
+
+def land_onto(history: int) -> float:
+    """Land new events onto so many known ones, thrice; return the best wall seconds."""
+    shutil.rmtree(DATA / "work", ignore_errors=True)
+    fill_history(DATA / "work" / "home", history)
+    costs = []
+    for seed in (11, 12, 13):
+        new = write_events(DATA / f"new-{NEW_EVENTS}-{seed}.jsonl", NEW_EVENTS, seed=seed)
+        costs.append(contestant("meterhouse", new, keep=True))
+    print_row(f"{NEW_EVENTS:,} new events onto {history:,}", NEW_EVENTS, best(costs))
+    return best(costs).wall
+
+
+def fill_history(folder: Path, count: int) -> None:
+    """Put events into a home folder as if they had been landed, 100,000 a load."""
+    program = (
+        "import sys; from loaders.warehouse import Home, open_work_file\n"
+        "with open_work_file(Home(sys.argv[1])) as c: c.execute(sys.argv[2], {'count': int(sys.argv[3])})\n"
+        "with open_work_file(Home(sys.argv[1])): pass\n"
+    )
+    measure([sys.executable, "-c", program, str(folder), _HISTORY, str(count)])
+
+
+def main() -> None:
+    """Make the files, run everyone, print the tables, remove what was landed."""
+    DATA.mkdir(parents=True, exist_ok=True)
+    try:
+        compare()
+        if HAS_LARGE:
+            grow()
+    finally:
+        shutil.rmtree(DATA / "work", ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
