@@ -67,6 +67,23 @@ def test_killed_load_run_again_equals_an_undisturbed_one(calm: Calm, tmp_path: P
     assert killer.hits >= count // 2
 
 
+@pytest.mark.parametrize("count", [5, pytest.param(50, marks=pytest.mark.slow)])
+def test_killed_replay_run_again_equals_an_undisturbed_one(calm: Calm, tmp_path: Path, count: int) -> None:
+    loaded = tmp_path / "loaded"
+    load_again(loaded, *calm.paths)
+    replay = ("quarantine", "replay", "--organization-id", "org_lost")
+    shutil.copytree(loaded, tmp_path / "timed")
+    killer = Killer(5, span_of(*replay, home=tmp_path / "timed"), count)
+    for number, part in enumerate(killer):
+        home = tmp_path / str(number)
+        shutil.copytree(loaded, home)
+        killer.kill(part, *replay, home=home)
+        meterhouse(*replay, home=home)
+        assert raw_content(home) == calm.raw, f"killed at {part:.3f} of the replay"
+        shutil.rmtree(home)
+    assert killer.hits >= count // 2
+
+
 def build_state(home: Path) -> str:
     state: str = Published(home / "meterhouse.duckdb").rows(
         "select coalesce(max_by(case when finished_at is null then 'ended by force' when succeeded and is_complete "
