@@ -12,18 +12,18 @@
     end)
 {%- endmacro %}
 
-{# How many whole billing intervals lie between `start` and `instant`. #}
+{# How many whole billing intervals lie between `start` and `instant`; null for intervals of nothing. #}
 {% macro whole_intervals(start, interval_name, interval_count, instant) -%}
     (case
         when {{ interval_name }} in ('week', 'day')
             then cast(floor(
                 epoch_us({{ instant }} - {{ start }})
-                / (86400000000.0 * {{ interval_count }} * case {{ interval_name }} when 'week' then 7 else 1 end)
+                / nullif(86400000000.0 * {{ interval_count }} * case {{ interval_name }} when 'week' then 7 else 1 end, 0)
             ) as bigint)
         else
             (
                 datediff('month', {{ start }}, {{ instant }})
                 - case when {{ start }} + to_months(cast(datediff('month', {{ start }}, {{ instant }}) as integer)) > {{ instant }} then 1 else 0 end
-            ) // ({{ interval_count }} * case {{ interval_name }} when 'year' then 12 else 1 end)
+            ) // nullif({{ interval_count }} * case {{ interval_name }} when 'year' then 12 else 1 end, 0)
     end)
 {%- endmacro %}

@@ -8,6 +8,8 @@ with
 cases (claim, started_at, interval_name, interval_count, instant, expected) as (
 
     values
+    ('no days at all', timestamp '2026-01-31', 'day', 0, timestamp '2026-02-28', null),
+    ('no months at all', timestamp '2026-01-31', 'month', 0, timestamp '2026-02-28', null),
     ('at the start', timestamp '2026-01-31', 'month', 1, timestamp '2026-01-31', 0),
     ('just before a short month ends', timestamp '2026-01-31', 'month', 1, timestamp '2026-02-27 23:59:59.999999', 0),
     ('at the end of a short month', timestamp '2026-01-31', 'month', 1, timestamp '2026-02-28', 1),
