@@ -67,7 +67,9 @@ balance_events as (
         min(occurred_at) filter (where event_name in ('balance.order', 'balance.credit_order')) as created_at,
         bool_or(event_name = 'balance.credit_order') as is_credit_order,
         bool_or(event_name = 'balance.order') as is_charged,
-        sum(fee) filter (where event_name = 'balance.order') as fee
+        sum(fee) filter (where event_name = 'balance.order') as fee,
+        {# A settlement is in US cents; what the order is in stands beside it. #}
+        max(case event_name when 'balance.order' then presentment_currency else currency end) as currency
     from system_events
     where event_name in ('balance.order', 'balance.credit_order')
     group by organization_id, order_id
@@ -182,7 +184,7 @@ merged_orders as (
         {# Orders of zero at a trial's start have no balance event: they are paid when they are made. #}
         coalesce(latest_versions.created_at, balance_events.created_at, paid_events.occurred_at) as created_at,
         coalesce(paid_events.occurred_at, paid_webhooks.paid_at) as paid_at,
-        coalesce(latest_versions.currency, paid_events.currency, void_events.currency) as currency,
+        coalesce(latest_versions.currency, paid_events.currency, void_events.currency, balance_events.currency) as currency,
         latest_versions.subtotal_amount as object_subtotal_amount,
         coalesce(latest_versions.discount_amount, paid_events.discount_amount, case when paid_events.order_id is not null then 0 end) as discount_amount,
         coalesce(
@@ -264,7 +266,8 @@ merged_orders as (
 orders as (
 
     select
-        merged_orders.*,
+        {# Older events lack the currency: an order is in that of its subscription. #}
+        merged_orders.* replace (coalesce(merged_orders.currency, subscriptions.currency) as currency),
         customers.customer_key,
         subscriptions.subscription_key,
         {# Without the object the subtotal is rebuilt; with inclusive tax it still holds the tax. #}
@@ -291,7 +294,7 @@ orders as (
         on
             merged_orders.organization_id = subscriptions.organization_id
             and merged_orders.subscription_id = subscriptions.subscription_id
-    left join currencies on merged_orders.currency = currencies.currency
+    left join currencies on coalesce(merged_orders.currency, subscriptions.currency) = currencies.currency
 
 )
 
