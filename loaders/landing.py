@@ -34,7 +34,9 @@ from loaders.warehouse import KEY_HASH, Home
 _BATCH_RECORDS = 50_000
 _BATCH_BYTES = 32 << 20
 # Lines that are judged, compared with what is known and inserted together. More costs memory, less costs scans.
-_GROUP_BYTES = 64 << 20
+_GROUP_BYTES = 32 << 20
+# What DuckDB may keep in memory while landing: it would otherwise keep all that it writes, up to most of the machine's.
+LANDING_MEMORY = "512MB"
 # Below this many lines starting the fast path costs more than Python's judging.
 _FAST_LINES = 1000
 # DuckDB gives the batches of an Arrow table to its threads.

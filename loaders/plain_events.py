@@ -124,11 +124,6 @@ def _field(name: str) -> str:
     return f"fields[{_FIELDS.index(name) + 1}]"
 
 
-def _has(expression: str) -> str:
-    """Present and not null, as JSON text."""
-    return f"coalesce({expression} != 'null', false)"
-
-
 def _has_no_repeated(keys: str) -> str:
     """No text stands twice in a list. Few are compared in pairs, which costs a fifth of hashing them."""
     branches = [f"when coalesce(len({keys}), 0) < 2 then true"]
@@ -137,6 +132,11 @@ def _has_no_repeated(keys: str) -> str:
         branches.append(f"when len({keys}) = {count} then {' and '.join(pairs)}")
     return f"(case {' '.join(branches)} else len(list_distinct({keys})) = len({keys}) end)"
 
+
+_IS_LLM = f"""(
+    keys[3] is null or keys[3] = {_LLM_REQUIRED}
+    or (list_has_all(keys[3], {_LLM_REQUIRED}) and len(list_distinct(keys[3])) = len(keys[3]))
+)"""
 
 # All that is put together here is constant: names of fields and limits. CASE, not AND: the order of conditions is the
 # optimizer's to choose, and on a line that is no JSON functions raise.
@@ -162,34 +162,33 @@ from (
         select
             *,
             case
-                when {_has(_field("organization_id"))} and {_field("organization_id")} != '""'
+                when {_field("organization_id")} not in ('null', '""')
                     then case when not contains({_field("organization_id")}, '\') then {_field("organization_id")} end
-                when coalesce({_field("customer")} = 'null', true) then $stand_in_json
+                when {_field("customer")} is null or {_field("customer")} = 'null' then $stand_in_json
             end as organization_json,
             case
                 when grammar is null or len(keys[1]) != list_count(fields) then null
-                when not {_has(_field("name"))} then null
-                when not {_has_no_repeated("keys[2]")} then null
-                when not {_has_no_repeated("customer_keys[1]")} then null
-                when not {_has_no_repeated("customer_keys[2]")} then null
-                when not {_has_no_repeated("customer_keys[3]")} then null
-                when keys[3] is not null and keys[3] != {_LLM_REQUIRED} and (
-                    not list_has_all(keys[3], {_LLM_REQUIRED}) or len(list_distinct(keys[3])) != len(keys[3])
-                ) then null
-                when {_has(_field("id"))} and {_has(_field("source"))} then case
-                    when {_field("source")} not in ('"user"', '"system"') then null
-                    when strlen({_field("id")}) != length({_field("id")}) or contains({_field("id")}, '\') then null
-                    when {_has(_field("timestamp"))} then 'recorded'
+                when {_field("id")} is not null then case
+                    when {_field("id")} != 'null' and {_field("source")} in ('"user"', '"system"')
+                        and {_field("name")} != 'null' and {_field("timestamp")} != 'null'
+                        and strlen({_field("id")}) = length({_field("id")}) and not contains({_field("id")}, '\')
+                        and {_has_no_repeated("keys[2]")} and {_IS_LLM}
+                        and {_has_no_repeated("customer_keys[1]")} and {_has_no_repeated("customer_keys[2]")}
+                        and {_has_no_repeated("customer_keys[3]")}
+                    then 'recorded'
                 end
-                when {_field("id")} is not null or {_field("source")} is not null or grammar != 'sent' then null
-                when not {_has(_field("external_id"))} or contains({_field("external_id")}, '\') then null
-                when not {_has(_field("customer_id"))} and not {_has(_field("external_customer_id"))} then null
-                when strlen({_field("name")}) > {NAME_LENGTH_LIMIT + 2} then null
-                when {_has(_field("timestamp"))} and not (
-                    {_field("timestamp")} < $past_anywhere
-                    or (suffix({_field("timestamp")}, 'Z"') and {_field("timestamp")} < $past)
-                ) then null
-                when coalesce(longest_text, 0) <= {TEXT_LENGTH_LIMIT + 2} then 'submitted'
+                when grammar = 'sent' and {_field("source")} is null and {_field("name")} != 'null'
+                    and strlen({_field("name")}) <= {NAME_LENGTH_LIMIT + 2}
+                    and {_field("external_id")} != 'null' and not contains({_field("external_id")}, '\')
+                    and ({_field("external_customer_id")} != 'null' or {_field("customer_id")} != 'null')
+                    and (
+                        {_field("timestamp")} < $past_anywhere or {_field("timestamp")} is null
+                        or {_field("timestamp")} = 'null'
+                        or ({_field("timestamp")} < $past and suffix({_field("timestamp")}, 'Z"'))
+                    )
+                    and (longest_text is null or longest_text <= {TEXT_LENGTH_LIMIT + 2})
+                    and {_has_no_repeated("keys[2]")} and {_IS_LLM}
+                then 'submitted'
             end as shape
         from (
             select

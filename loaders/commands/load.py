@@ -68,7 +68,7 @@ def land(
     landed_at: str | None = None,
 ) -> "LoadSummary":
     """Land files with a progress bar on a terminal."""
-    from loaders.landing import LoadOptions, land_files
+    from loaders.landing import LANDING_MEMORY, LoadOptions, land_files
     from loaders.warehouse import Home, open_work_file
 
     options = LoadOptions(
@@ -77,7 +77,7 @@ def land(
         landed_at=None if landed_at is None else _read_landed_at(landed_at),
     )
     home = Home(settings.home)
-    with open_work_file(home) as connection, _progress() as progress:
+    with open_work_file(home, memory_limit=LANDING_MEMORY) as connection, _progress() as progress:
         return land_files(connection, home, paths, options, progress=progress)
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 _BLANKS = b" \t\r\n"
 _LF, _CR, _BRACE = 10, 13, 123
-_BLOCKS_AHEAD = 4
+_BLOCKS_AHEAD = 2
 
 Units = list[tuple[int, bytes]]
 _Positions = npt.NDArray[np.int64]
