@@ -10,6 +10,8 @@ from typing import Any
 ORGANIZATION = "0f8fad5b-d9cb-469f-a165-70867728950e"
 RECORDED_SHARE = 0.1
 _STARTED_AT = datetime(2026, 1, 1)
+# However many events: none lies in the future, where a submission would be refused.
+_DURATION = timedelta(days=180)
 _CHUNK = 20_000
 
 
@@ -21,14 +23,14 @@ def write_events(path: Path, count: int, *, seed: int) -> Path:
     unfinished = path.with_suffix(".part")
     with unfinished.open("w") as file:
         for start in range(0, count, _CHUNK):
-            lines = [_line(chance, seed, number) for number in range(start, min(count, start + _CHUNK))]
+            lines = [_line(chance, seed, number, count) for number in range(start, min(count, start + _CHUNK))]
             file.write("\n".join(lines) + "\n")
     return unfinished.rename(path)
 
 
-def _line(chance: random.Random, seed: int, number: int) -> str:
+def _line(chance: random.Random, seed: int, number: int, count: int) -> str:
     name, metadata = chance.choices((_llm_call, _api_call, _storage), (2, 5, 3))[0](chance)
-    occurred_at = (_STARTED_AT + timedelta(seconds=number * 5.3)).isoformat(timespec="milliseconds") + "Z"
+    occurred_at = (_STARTED_AT + _DURATION * (number / count)).isoformat(timespec="milliseconds") + "Z"
     customer = f"customer_{chance.randrange(20_000)}"
     if chance.random() < RECORDED_SHARE:
         event_id = str(uuid.UUID(int=chance.getrandbits(128), version=4))

@@ -7,7 +7,11 @@ The rooms, and the one direction in which they know each other:
 `records` is pure: it knows no database. `warehouse` is the only module that opens DuckDB.
 """
 
+import os
 from importlib.metadata import version
+
+# Numpy starts threads for an algebra that nothing here uses, and they spin for a tenth of a second.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 __version__ = version("meterhouse")
 

@@ -3,7 +3,7 @@
 import queue
 import threading
 from collections.abc import Generator, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -12,9 +12,11 @@ import pyarrow as pa
 
 _BLANKS = b" \t\r\n"
 _LF, _CR, _BRACE = 10, 13, 123
-_BLOCKS_AHEAD = 2
+# As many as landing takes at once: it is read while the last ones are landed.
+_BLOCKS_AHEAD = 8
 
 Units = list[tuple[int, bytes]]
+_Block = TypeVar("_Block")
 _Positions = npt.NDArray[np.int64]
 
 
@@ -58,10 +60,10 @@ def split_lines(buffer: bytes, offset: int) -> Lines:
     return Lines(buffer, offset, starts[~is_blank], ends[~is_blank], int(is_blank.sum()))
 
 
-def arrow_lines(lines: Lines, first_number: int, byte_limit: int) -> pa.Table:
+def arrow_lines(lines: Lines, byte_limit: int) -> pa.Table:
     """Return (line, byte_offset, text) of the lines that begin an object, are UTF-8 and not too large, uncopied.
 
-    The first line has the number `first_number`. The table reads the lines' own buffer.
+    The table reads the lines' own buffer.
     """
     sizes = lines.ends - lines.starts
     # Arrow keeps the bytes of texts of up to 12 bytes elsewhere; none of them is an event.
@@ -73,7 +75,7 @@ def arrow_lines(lines: Lines, first_number: int, byte_limit: int) -> pa.Table:
     if is_valid is not None:
         chosen = chosen[is_valid]
         texts = _text_views(lines, chosen)
-    columns = {"line": pa.array(chosen + first_number), "byte_offset": pa.array(lines.starts[chosen] + lines.offset)}
+    columns = {"line": pa.array(chosen), "byte_offset": pa.array(lines.starts[chosen] + lines.offset)}
     return pa.table({**columns, "text": texts})
 
 
@@ -116,9 +118,9 @@ def _is_utf8(texts: pa.Array) -> bool:
     return True
 
 
-def read_ahead(blocks: Iterator[Lines]) -> Generator[Lines, None, None]:
+def read_ahead(blocks: Iterator[_Block]) -> Generator[_Block, None, None]:
     """Yield the blocks while a thread reads the next ones. Closing the iterator ends the thread."""
-    ahead: queue.Queue[Lines | BaseException | None] = queue.Queue(_BLOCKS_AHEAD)
+    ahead: queue.Queue[_Block | BaseException | None] = queue.Queue(_BLOCKS_AHEAD)
     is_over = threading.Event()
 
     def read() -> None:

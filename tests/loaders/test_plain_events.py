@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from test_landing import contents_of
 
 from loaders import landing as landing_module
-from loaders.plain_events import judge_plain_lines
+from loaders.plain_events import judge_plain_lines, match_grammar
 from loaders.records import RECORD_BYTE_LIMIT, Context, Event, examine
 from loaders.sources.lines import arrow_lines, read_ahead, split_lines
 
@@ -114,7 +114,10 @@ def judge_in_sql(
     split = split_lines(b"\n".join(lines) + b"\n", 0)
     kept = [raw for _, raw in split.units()]
     assert kept == [line.removesuffix(b"\r") for line in lines]
-    connection.register("arrow_lines", arrow_lines(split, 0, RECORD_BYTE_LIMIT))
+    table = arrow_lines(split, RECORD_BYTE_LIMIT)
+    for name, column in match_grammar(table["text"].combine_chunks()).items():
+        table = table.append_column(name, column)
+    connection.register("arrow_lines", table)
     judge_plain_lines(connection, context, 0)
     rows = connection.execute(
         "select line, organization_id, replace(record_key::varchar, '-', ''), shape, source from plain_lines"
@@ -250,6 +253,7 @@ def land_both_ways(content: bytes, monkeypatch: pytest.MonkeyPatch, **options: A
     for fast_lines, group_bytes in ((0, 5000), (0, 64 << 20), (10**9, 64 << 20)):
         monkeypatch.setattr(landing_module, "_FAST_LINES", fast_lines)
         monkeypatch.setattr(landing_module, "_GROUP_BYTES", group_bytes)
+        monkeypatch.setattr(landing_module, "_FIRST_GROUP_BYTES", group_bytes)
         monkeypatch.setattr("loaders.sources.files.BLOCK_SIZE", min(group_bytes, 4096))
         with tempfile.TemporaryDirectory() as folder:
             landing = Landing(Path(folder))
@@ -370,7 +374,7 @@ def test_error_of_the_reader_reaches_who_waits() -> None:
 
 def test_views_do_not_copy_lines() -> None:
     lines = split_lines(b"\n".join(SPACED), 0)
-    table = arrow_lines(lines, 0, RECORD_BYTE_LIMIT)
+    table = arrow_lines(lines, RECORD_BYTE_LIMIT)
 
     assert table["text"].chunk(0).buffers()[2].address == pa.py_buffer(lines.buffer).address
     assert table["line"].to_pylist() == list(np.arange(len(SPACED)))
