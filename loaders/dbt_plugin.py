@@ -6,18 +6,31 @@ functions that judge meter filters and read long numbers. Where the folder is lo
 """
 
 import atexit
+import hashlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.adapters.duckdb.plugins import BasePlugin
 
 from loaders import exact, metering
 from loaders.errors import UsageError
 from loaders.warehouse import Home, acquire_lock, prepare_connection, release_lock
 
+
+def _fingerprint_of_macros() -> str:
+    """What an incremental model's own text does not show of its definition: the macros and functions it may call."""
+    digest = hashlib.sha256()
+    for path in sorted([*(_PROJECT / "macros").glob("*.sql"), _PROJECT / "loaders" / "exact.py"]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+_PROJECT = Path(__file__).resolve().parent.parent
+_MACROS = _fingerprint_of_macros()
 _connections: list[duckdb.DuckDBPyConnection] = []
 _locked_homes: list[Home] = []
 
@@ -44,6 +57,7 @@ class Plugin(BasePlugin):  # type: ignore[misc]
     def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
         # Variables belong to a cursor, not to the connection it comes from.
         cursor.execute("set variable meterhouse_as_of = ?::timestamp", [self._as_of])
+        cursor.execute("set variable meterhouse_macros = ?", [_MACROS])
 
 
 def requested_as_of() -> datetime:
@@ -66,5 +80,7 @@ def close_all() -> None:
     while _connections:
         # An open connection with a Python function in it is reported as a leak when the interpreter ends.
         _connections.pop().close()
+    # dbt would hand out the closed connection again to the next build of this process.
+    DuckDBConnectionManager._ENV = None
     while _locked_homes:
         release_lock(_locked_homes.pop())

@@ -78,6 +78,8 @@ create table if not exists raw.builds (
     build_id bigint not null, command varchar not null, as_of timestamp not null, started_at timestamp not null,
     finished_at timestamp, is_complete boolean not null, succeeded boolean, through_load_id bigint not null
 );
+
+create table if not exists raw.increments (model varchar primary key, definition varchar not null);
 """
 
 # The first eight bytes of a key. Two keys may share them: what matches is compared whole.

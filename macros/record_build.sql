@@ -5,6 +5,7 @@
 #}
 {% macro record_build_start() %}
     {% if execute and flags.WHICH in ['build', 'run', 'seed'] %}
+        {% do drop_outdated_increments() %}
         {# Unit tests judge the models with made-up rows: leaving them out leaves nothing of the build out. #}
         {% set is_complete = flags.WHICH == 'build'
             and (invocation_args_dict.get('exclude') or []) | list in [[], ['test_type:unit']]

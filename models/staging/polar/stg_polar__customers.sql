@@ -17,16 +17,6 @@ resources as (
 
 ),
 
-raw_events as (
-
-    select organization_id, payload from {{ source('raw', 'events') }}
-    where shape = 'recorded'
-    union all
-    select organization_id, payload from {{ source('raw', 'event_rereads') }}
-    where shape = 'recorded'
-
-),
-
 landed_customers as (
 
     select
@@ -61,26 +51,6 @@ customer_ids_of_resources as (
 
 ),
 
-{# Events repeat the same customer object many times: only the distinct ones go on. #}
-customers_of_events as (
-
-    select distinct
-        organization_id,
-        from_json(payload, '{"customer": {{ customer }}}').customer as customer
-    from raw_events
-
-),
-
-{# A recorded event that carries both ids teaches which belong together. #}
-customer_ids_of_events as (
-
-    select distinct
-        organization_id,
-        from_json(payload, '{"customer_id": "VARCHAR", "external_customer_id": "VARCHAR"}') as ids
-    from raw_events
-
-),
-
 seen_customers as (
 
     select * from landed_customers
@@ -88,22 +58,12 @@ seen_customers as (
     select * from customers_of_resources
     union all
     select * from customer_ids_of_resources
-    union all
-    select * from customers_of_events
-    union all
-    select
-        organization_id,
-        {
-            'id': ids.customer_id, 'external_id': ids.external_customer_id, 'type': cast(null as varchar),
-            'created_at': cast(null as varchar), 'modified_at': cast(null as varchar), 'deleted_at': cast(null as varchar)
-        } as customer
-    from customer_ids_of_events
 
 ),
 
 customers as (
 
-    select distinct
+    select
         organization_id,
         {{ polar_id('customer.id') }} as customer_id,
         customer.external_id as external_customer_id,
@@ -113,7 +73,9 @@ customers as (
         {{ utc('customer.deleted_at') }} as deleted_at
     from seen_customers
     where customer.id is not null
+    union all
+    select * exclude (load_id) from {{ ref('stg_polar__customers_of_events') }}
 
 )
 
-select * from customers
+select distinct * from customers

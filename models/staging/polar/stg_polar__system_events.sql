@@ -1,4 +1,4 @@
-{{ config(materialized='table') }}
+{{ config(materialized='incremental') }}
 
 {# Integers may have been stored as floats with a zero fraction: numbers are read as decimals and made whole below. #}
 {% set whole_numbers = [
@@ -48,7 +48,7 @@ parsed_events as (
         landed_at,
         from_json(payload, '{{ structure | replace("\n", " ") }}') as event
     from raw_events
-    where source = 'system'
+    where source = 'system' {{ only_new_loads() }}
 
 ),
 

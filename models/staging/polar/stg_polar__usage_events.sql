@@ -1,4 +1,4 @@
-{{ config(materialized='table') }}
+{{ config(materialized='incremental') }}
 
 {# The numbers are exact only when the whole text is read in one step: any other JSON function goes through double. #}
 {% set structure -%}
@@ -37,7 +37,7 @@ parsed_events as (
         payload,
         from_json(payload, '{{ structure | replace("\n", " ") }}') as event
     from raw_events
-    where source = 'user'
+    where source = 'user' {{ only_new_loads() }}
 
 ),
 

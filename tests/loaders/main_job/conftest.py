@@ -1,5 +1,6 @@
 """The whole job, run once as a user runs it: simulate, run, and the files it leaves."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -23,6 +24,15 @@ def meterhouse(*arguments: str | Path, home: Path, expect: int = 0) -> subproces
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == expect, f"{arguments}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
+
+
+def lines_of(path: Path) -> list[bytes]:
+    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    content = content.removeprefix(b"\xef\xbb\xbf")
+    if path.suffix == ".json" or path.name.endswith("pages_last.json"):
+        # A document that may span lines goes on one.
+        return [json.dumps(json.loads(content)).encode()]
+    return content.splitlines()
 
 
 class Published:

@@ -1,26 +1,15 @@
 """What must hold however records arrive: the order and the split of files change no published table."""
 
-import gzip
-import json
 import random
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from tests.loaders.main_job.conftest import AS_OF, Published, World, meterhouse
+from tests.loaders.main_job.conftest import AS_OF, Published, World, lines_of, meterhouse
 
 # What law 2 excepts: when and where a record landed.
 PLACES = "(landed_at, load_id, file_number, record_number)"
-
-
-def lines_of(path: Path) -> list[bytes]:
-    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    content = content.removeprefix(b"\xef\xbb\xbf")
-    if path.suffix == ".json" or path.name.endswith("pages_last.json"):
-        # A document that may span lines goes on one.
-        return [json.dumps(json.loads(content)).encode()]
-    return content.splitlines()
 
 
 def without_conflicts(world: World) -> dict[str, set[int]]:

@@ -1,0 +1,35 @@
+{#
+    For incremental models that read raw records, which only ever grow, load after load: a condition that leaves out the
+    loads that the model has. The watermark is a literal, so that DuckDB's zone maps leave old loads unread.
+#}
+{% macro only_new_loads() %}
+    {%- if execute and model.resource_type == 'model' and is_incremental() -%}
+        and load_id > {{ run_query('select coalesce(max(load_id), 0) from ' ~ this).columns[0].values()[0] }}
+    {%- endif -%}
+{% endmacro %}
+
+
+{#
+    What an incremental table holds was made by the definition of its day. Each such table's definition is recorded when
+    it is built; one whose definition has changed since is dropped before a build, which then makes it anew.
+#}
+{% macro record_increment() %}
+    {%- if model.config.materialized == 'incremental' -%}
+        insert or replace into raw.increments
+        values ('{{ model.name }}', '{{ local_md5(model.raw_code) }}' || getvariable('meterhouse_macros'))
+    {%- endif -%}
+{% endmacro %}
+
+
+{% macro drop_outdated_increments() %}
+    {% for node in graph.nodes.values() if node.resource_type == 'model' and node.config.materialized == 'incremental' %}
+        {% set recorded = run_query(
+            "select count(*) from raw.increments where model = '" ~ node.name ~ "' and definition = '"
+            ~ local_md5(node.raw_code) ~ "' || getvariable('meterhouse_macros')"
+        ).columns[0].values()[0] %}
+        {% set relation = adapter.get_relation(node.database, node.schema, node.alias) %}
+        {% if relation is not none and not recorded %}
+            {% do adapter.drop_relation(relation) %}
+        {% endif %}
+    {% endfor %}
+{% endmacro %}
