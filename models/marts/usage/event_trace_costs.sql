@@ -1,0 +1,48 @@
+{# A trace's steps may run for other members than its root and on several models: here is who and what cost what. #}
+
+with
+
+usage_events as (
+
+    select * from {{ ref('usage_events') }}
+    where root_event_key is not null
+
+),
+
+costs as (
+
+    select
+        root_event_key,
+        organization_id,
+        customer_key,
+        member_key,
+        llm_vendor,
+        llm_model,
+        cost_currency,
+        count(*) as event_count,
+        cast(sum(cost_amount) as decimal(38, 12)) as cost_amount,
+        cast(sum(llm_input_tokens) as bigint) as llm_input_tokens,
+        cast(sum(llm_cached_input_tokens) as bigint) as llm_cached_input_tokens,
+        cast(sum(llm_output_tokens) as bigint) as llm_output_tokens,
+        cast(sum(llm_total_tokens) as bigint) as llm_total_tokens
+    from usage_events
+    group by root_event_key, organization_id, customer_key, member_key, llm_vendor, llm_model, cost_currency
+
+)
+
+select
+    {{ surrogate_key(["'event_trace_cost'", 'root_event_key', 'customer_key', 'member_key', 'llm_vendor', 'llm_model', 'cost_currency']) }} as event_trace_cost_key,
+    root_event_key,
+    organization_id,
+    customer_key,
+    member_key,
+    llm_vendor,
+    llm_model,
+    event_count,
+    cost_amount,
+    cost_currency,
+    llm_input_tokens,
+    llm_cached_input_tokens,
+    llm_output_tokens,
+    llm_total_tokens
+from costs
