@@ -20,7 +20,8 @@ reconciled_orders as (
         any_value(billed_subtotal_amount) as billed_subtotal_amount,
         any_value(currency) as currency
     from {{ ref('order_reconciliation') }}
-    where billed_subtotal_amount is not null
+    {# A paid order may come without any amount; an unpaid one is named where its payment is missing. #}
+    where billed_subtotal_amount is not null or order_key in (select order_key from paid_orders)
     group by order_key
 
 )

@@ -28,7 +28,7 @@ reconciled_periods as (
 settling_orders as (
 
     select * from reconciled_periods
-    where billed_subtotal_amount is not null
+    where order_key in (select order_key from {{ ref('orders') }} where is_paid)
 
 ),
 

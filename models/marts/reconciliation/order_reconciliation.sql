@@ -38,7 +38,7 @@ compared_orders as (
     select
         expectations.*,
         expectations.expected_static_amount + expectations.expected_metered_amount as expected_subtotal_amount,
-        expectations.billed_subtotal_amount is not null as is_billed,
+        expectations.missing_order_cause is null as is_billed,
         greatest({{ floor_amount }}, coalesce(expectations.active_price_count, 0)) as allowed_variance_amount,
         case
             when expectations.role = 'one_time' then 'one_time'
@@ -50,6 +50,8 @@ compared_orders as (
                 or expectations.expected_static_amount + expectations.expected_metered_amount is null
                 then 'missing_price'
             when expectations.period_start_at < organizations.history_starts_at then 'incomplete_history'
+            {# Neither the event nor an object says what the order was: there is nothing to compare. #}
+            when is_billed and expectations.billed_subtotal_amount is null then 'incomplete_history'
         end as incomparable_cause,
         least(organizations.data_horizon_at, builds.as_of) < expectations.due_at + {{ grace }} as is_within_grace,
         late_usage.late_out_amount,
