@@ -22,7 +22,9 @@
 
 
 {% macro drop_outdated_increments() %}
-    {% for node in graph.nodes.values() if node.resource_type == 'model' and node.config.materialized == 'incremental' %}
+    {# A model outside the selection is not made anew: it stays as it is until its turn. #}
+    {% for node in graph.nodes.values()
+        if node.unique_id in selected_resources and node.resource_type == 'model' and node.config.materialized == 'incremental' %}
         {% set recorded = run_query(
             "select count(*) from raw.increments where model = '" ~ node.name ~ "' and definition = '"
             ~ local_md5(node.raw_code) ~ "' || getvariable('meterhouse_macros')"

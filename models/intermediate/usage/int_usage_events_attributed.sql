@@ -24,21 +24,12 @@ known_members as (
 
 ),
 
-{# An external id names the customer that held it when the event was received. #}
 attributed_events as (
 
     select
         usage_events.* exclude (customer_id),
         coalesce(customers.customer_id, held_ids.customer_id) as known_customer_id,
-        coalesce(
-            customers.customer_key,
-            held_ids.customer_key,
-            case
-                when usage_events.customer_id is not null
-                    then {{ surrogate_key(["'customer'", 'usage_events.organization_id', 'usage_events.customer_id']) }}
-                else {{ surrogate_key(["'external'", 'usage_events.organization_id', 'usage_events.external_customer_id']) }}
-            end
-        ) as customer_key,
+        {{ joined_customer_key('usage_events') }} as customer_key,
         coalesce(usage_events.customer_id, held_ids.customer_id) as customer_id,
         case
             when customers.customer_key is not null then 'customer_id'
@@ -46,17 +37,7 @@ attributed_events as (
             else 'unknown_customer'
         end as attribution
     from usage_events
-    left join customers
-        on
-            usage_events.organization_id = customers.organization_id
-            and usage_events.customer_id = customers.customer_id
-    left join held_ids
-        on
-            usage_events.customer_id is null
-            and usage_events.organization_id = held_ids.organization_id
-            and usage_events.external_customer_id = held_ids.external_customer_id
-            and held_ids.held_from_at <= usage_events.received_at
-            and usage_events.received_at < held_ids.held_to_at
+    {{ join_customers('usage_events') }}
 
 ),
 

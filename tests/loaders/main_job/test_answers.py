@@ -1,8 +1,9 @@
 """The job on the simulated world gives every known answer. The answers come from the world's own billing engine, which
 shares nothing with the models but Polar's rules."""
 
+import json
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -163,3 +164,16 @@ def test_totals_by_currency_equal_the_answers(world: World) -> None:
     )
     expected = world.answers["totals_by_currency"]
     assert differences(expected, found, lambda row: (row["organization_id"], row["currency"])) == []
+
+
+def test_the_one_submission_that_was_lost_is_found(world: World) -> None:
+    missing = world.published.rows(
+        "select usage_date, submitted_count - recorded_count as n from delivery_reconciliation where missing_count > 0"
+    )
+    sent = next(
+        event
+        for path in world.data.rglob("submitted-*.jsonl")
+        for event in map(json.loads, path.read_text().splitlines())
+        if event.get("external_id") == "a-event-lost"
+    )
+    assert missing == [{"usage_date": date.fromisoformat(sent["timestamp"][:10]), "n": 1}]
