@@ -40,13 +40,7 @@ select
     usage_events.llm_output_tokens,
     usage_events.llm_total_tokens,
     {# Prompts and responses are personal data: they stay in the work file. What is no object may be one as a whole. #}
-    case
-        when json_type(usage_events.metadata, '$._llm') = 'OBJECT'
-            then cast(json_merge_patch(usage_events.metadata, '{"_llm": {"prompt": null, "response": null}}') as varchar)
-        when json_exists(usage_events.metadata, '$._llm')
-            then cast(json_merge_patch(usage_events.metadata, '{"_llm": null}') as varchar)
-        else usage_events.metadata
-    end as metadata,
+    {{ publishable_metadata('usage_events.metadata') }} as metadata,
     usage_events.load_id,
     usage_events.file_number,
     usage_events.record_number

@@ -4,7 +4,15 @@ with recursive
 
 usage_events as (
 
-    select * from {{ ref('int_usage_events_attributed') }}
+    select
+        published_events.usage_event_key,
+        published_events.organization_id,
+        published_events.event_name,
+        published_events.metadata,
+        attributed_events.exact_numbers
+    from {{ ref('usage_events') }} as published_events
+    inner join {{ ref('int_usage_events_attributed') }} as attributed_events
+        on published_events.usage_event_key = attributed_events.usage_event_key
 
 ),
 
@@ -17,8 +25,6 @@ leaves as (
         member.value,
         member.type
     from usage_events, json_each(usage_events.metadata) as member
-    {# What is no object may be a prompt as a whole. #}
-    where member.key != '_llm' or member.type = 'OBJECT'
     union all
     select
         leaves.usage_event_key,
@@ -48,10 +54,7 @@ typed_leaves as (
         usage_events.exact_numbers
     from leaves
     inner join usage_events on leaves.usage_event_key = usage_events.usage_event_key
-    where
-        leaves.type not in ('OBJECT', 'ARRAY', 'NULL')
-        {# Prompts and responses are personal data: they stay in the work file. #}
-        and not regexp_matches(leaves.pointer, '^/_llm/(prompt|response)(/|$)')
+    where leaves.type not in ('OBJECT', 'ARRAY', 'NULL')
 
 ),
 

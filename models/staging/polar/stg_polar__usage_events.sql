@@ -70,6 +70,8 @@ typed_events as (
         {{ whole_number('event.metadata._llm.output_tokens') }} as llm_output_tokens,
         {{ whole_number('event.metadata._llm.total_tokens') }} as llm_total_tokens,
         coalesce(cast(json_extract(payload, '$.metadata') as varchar), '{}') as metadata,
+        {# Keys and types without values. Events come from programs: there are few structures, however many the events. #}
+        cast(json_structure(json_extract(payload, '$.metadata')) as varchar) as metadata_structure,
         {# A double keeps 15 significant digits. Longer numbers and exponents are rare and are read as they were written. #}
         case
             when regexp_matches(payload, '[0-9][0-9.]{15,}|[.][0-9]{13,}|[0-9][eE][+-]?[0-9]')

@@ -67,6 +67,11 @@ def test_numbers_survive_to_the_last_digit(tmp_path: Path) -> None:
         "where r.property_path = 'row' and n.property_path in ('n', 'deep.n', '_cost.amount')"
     )
     assert len(rows) == 3 * len(numbers)
+    leaves = "organization_id, event_name, property_path, count(*) as event_count"
+    assert not published.rows(
+        f"(select {leaves} from usage_metadata group by all) except select organization_id, event_name, property_path, "
+        "event_count from metadata_properties"
+    )
     for row in rows:
         number = numbers[row["row"]]
         assert row["is_inexact"] == (not fits(number)), (row, number)
