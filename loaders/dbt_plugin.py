@@ -6,7 +6,6 @@ functions that judge meter filters and read long numbers. Where the folder is lo
 """
 
 import atexit
-import hashlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,19 +17,9 @@ from dbt.adapters.duckdb.plugins import BasePlugin
 
 from loaders import exact, metering
 from loaders.errors import UsageError
+from loaders.project import macros_fingerprint, project_fingerprint
 from loaders.warehouse import Home, acquire_lock, prepare_connection, release_lock
 
-
-def _fingerprint_of_macros() -> str:
-    """What an incremental model's own text does not show of its definition: the macros and functions it may call."""
-    digest = hashlib.sha256()
-    for path in sorted([*(_PROJECT / "macros").glob("*.sql"), _PROJECT / "loaders" / "exact.py"]):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-_PROJECT = Path(__file__).resolve().parent.parent
-_MACROS = _fingerprint_of_macros()
 _connections: list[duckdb.DuckDBPyConnection] = []
 _locked_homes: list[Home] = []
 
@@ -39,7 +28,11 @@ class Plugin(BasePlugin):  # type: ignore[misc]
     """Locks the home folder on connect and prepares the connection that all of dbt's cursors come from."""
 
     def initialize(self, plugin_config: dict[str, Any]) -> None:
-        self._as_of = requested_as_of()
+        self._variables = {
+            "meterhouse_as_of": requested_as_of(),
+            "meterhouse_macros": macros_fingerprint(),
+            "meterhouse_project": project_fingerprint(),
+        }
 
     def update_connection_config(self, creds: Any, config: dict[str, Any]) -> None:
         home = Home(Path(creds.path).parent)
@@ -56,8 +49,8 @@ class Plugin(BasePlugin):  # type: ignore[misc]
 
     def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
         # Variables belong to a cursor, not to the connection it comes from.
-        cursor.execute("set variable meterhouse_as_of = ?::timestamp", [self._as_of])
-        cursor.execute("set variable meterhouse_macros = ?", [_MACROS])
+        for name, value in self._variables.items():
+            cursor.execute(f"set variable {name} = ?", [value])
 
 
 def requested_as_of() -> datetime:

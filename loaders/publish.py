@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 
 from loaders import __version__
-from loaders.errors import PublishError
+from loaders.errors import HomeError, PublishError
 from loaders.warehouse import Home, open_published_copy, open_work_file, quote_identifier, quote_literal
 
 # What is published: every table of the marts, and the reference data that users join.
@@ -54,6 +54,20 @@ def publish(home: Home, *, now: datetime | None = None) -> Publication:
         finally:
             _remove_leftovers(home)
     return Publication(home.published_file, published_at, built_at, as_of, len(tables) + 1)
+
+
+def is_published(home: Home) -> bool:
+    """Tell whether the published file is there and comes from the last build."""
+    if not home.published_file.exists():
+        return False
+    with open_work_file(home) as connection:
+        _, built_at = _passed_build(connection)
+    try:
+        with open_published_copy(home.published_file) as reader:
+            row = reader.execute("select built_at, meterhouse_version from publication").fetchone()
+    except (duckdb.Error, HomeError):
+        return False
+    return row == (built_at, __version__)
 
 
 def _passed_build(connection: duckdb.DuckDBPyConnection) -> tuple[datetime, datetime]:

@@ -6,13 +6,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from loaders.errors import BuildError, HomeError
-from loaders.warehouse import Home, locked
+from loaders.project import PROJECT_FOLDER, project_fingerprint
+from loaders.warehouse import Home, locked, open_work_file
 
-PROJECT_FOLDER = Path(__file__).resolve().parent.parent
+# Of the last build, where it was complete, passed, and nothing came in since. Each change of raw records has a load.
+_LAST_BUILD = """
+select project, as_of from raw.builds
+where is_complete and succeeded and through_load_id = coalesce((select max(load_id) from raw.loads), 0)
+    and build_id = (select max(build_id) from raw.builds)
+"""
 
 # Called with the number of finished nodes, of all nodes, and the name of the last one.
 Progress = Callable[[int, int, str], None]
@@ -68,6 +73,24 @@ def build(
         failures=[_failure(result) for result in results if str(result.status) in ("error", "fail", "runtime error")],
         warnings=[_failure(result) for result in results if str(result.status) == "warn"],
     )
+
+
+def is_current(home: Home, as_of: datetime | None = None) -> bool:
+    """Tell whether a build now would give the tables that the last one gave: the same records, files and versions.
+
+    as_of may have moved on, but not past a boundary that the last build knew of. In doubt the answer is no.
+    """
+    if not home.work_file.exists():
+        return False
+    instant = (as_of or datetime.now(UTC)).astimezone(UTC).replace(tzinfo=None)
+    with open_work_file(home) as connection:
+        row = connection.execute(_LAST_BUILD).fetchone()
+        if row is None or row[0] != project_fingerprint():
+            return False
+        _, built_as_of = row
+        boundary = connection.execute("select next_boundary_at from intermediate.int_next_boundary").fetchone()
+    next_boundary = datetime.max if boundary is None or boundary[0] is None else boundary[0]
+    return bool(built_as_of <= instant < next_boundary)
 
 
 def _arguments(home: Home, full_refresh: bool, select: tuple[str, ...]) -> list[str]:

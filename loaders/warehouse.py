@@ -78,6 +78,7 @@ create table if not exists raw.builds (
     build_id bigint not null, command varchar not null, as_of timestamp not null, started_at timestamp not null,
     finished_at timestamp, is_complete boolean not null, succeeded boolean, through_load_id bigint not null
 );
+alter table raw.builds add column if not exists project varchar;
 
 create table if not exists raw.increments (model varchar primary key, definition varchar not null);
 """

@@ -21,7 +21,9 @@
             null,
             {{ 'true' if is_complete else 'false' }},
             null,
-            coalesce((select max(load_id) from raw.loads), 0)
+            coalesce((select max(load_id) from raw.loads), 0),
+            {# What a command line adds to the project's variables is not to be seen in its files. #}
+            {{ 'null' if invocation_args_dict.get('vars') else "getvariable('meterhouse_project')" }}
         from raw.builds
     {% endif %}
 {% endmacro %}

@@ -49,24 +49,32 @@ def command(
 ) -> int:
     """Land PATHs, build, test, publish, and print what usage and money say.
 
-    Without a PATH it builds and publishes what is landed. The schedule's one command: running it again changes nothing.
+    Without a PATH it builds and publishes what is landed. The schedule's one command: running it again changes nothing,
+    and where nothing is new and no period or grace has ended since the last build, it only prints the summary.
 
     \b
     Example:
       meterhouse run events.jsonl orders/
       meterhouse run --fail-on unbilled,underbilled
     """
+    from loaders.publish import is_published
     from loaders.summary import summarize
+    from loaders.transform import is_current
     from loaders.warehouse import Home, locked
 
     instant, watched = read_as_of(as_of), _read_statuses(fail_on)
     load_error: DataError | None = None
-    with locked(Home(settings.home)):
+    home = Home(settings.home)
+    with locked(home):
         if paths:
             load_error = _land(settings, paths, organization_id)
-        raise_failures(run_build(settings, as_of=instant))
-        publication = run_publish(settings)
-        summary = summarize(publication.path)
+        if is_current(home, instant):
+            click.echo("Nothing is new since the last build.", err=True)
+        else:
+            raise_failures(run_build(settings, as_of=instant))
+        if not is_published(home):
+            run_publish(settings)
+        summary = summarize(home.published_file)
     _print(summary)
     if load_error is not None:
         raise load_error
