@@ -109,8 +109,9 @@ def _arguments(home: Home, full_refresh: bool, select: tuple[str, ...]) -> list[
 
 
 def _invoke(home: Home, arguments: list[str], as_of: datetime, progress: Progress | None) -> list[Any]:
-    os.environ["METERHOUSE_HOME"] = str(home.path)
-    os.environ["METERHOUSE_AS_OF"] = as_of.isoformat()
+    settings = {"METERHOUSE_HOME": str(home.path), "METERHOUSE_AS_OF": as_of.isoformat()}
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
     # Importing dbt takes two seconds: only a build pays for it.
     from dbt.cli.main import dbtRunner
 
@@ -124,6 +125,12 @@ def _invoke(home: Home, arguments: list[str], as_of: datetime, progress: Progres
             outcome = dbtRunner(callbacks=[watcher.notice]).invoke(arguments)
     finally:
         dbt_plugin.close_all()
+        # A later command of this process must not take this build's instant for the user's.
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
     if outcome.result is None or not hasattr(outcome.result, "results"):
         raise BuildError(f"dbt could not start the build: {outcome.exception or watcher.last_error}")
     return list(outcome.result.results)

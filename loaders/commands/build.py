@@ -19,7 +19,13 @@ _SHOWN_FAILURES = 10
 @click.command("build")
 @click.option("--full-refresh", is_flag=True, help="Rebuild every model from the raw records.")
 @click.option("--select", multiple=True, metavar="SELECTOR", help="Build only this part (dbt's selection syntax).")
-@click.option("--as-of", metavar="TIMESTAMP", help="Classify periods and orders as of this instant (default: now).")
+@click.option(
+    "--as-of",
+    envvar="METERHOUSE_AS_OF",
+    show_envvar=True,
+    metavar="TIMESTAMP",
+    help="Classify periods and orders as of this instant (default: now).",
+)
 @home_option
 @click.pass_obj
 def command(settings: Settings, full_refresh: bool, select: tuple[str, ...], as_of: str | None) -> None:
@@ -35,7 +41,7 @@ def command(settings: Settings, full_refresh: bool, select: tuple[str, ...], as_
 
 def read_as_of(text: str | None) -> datetime | None:
     """Read --as-of: ISO 8601, UTC without an offset."""
-    if text is None:
+    if not text:
         return None
     try:
         instant = datetime.fromisoformat(text)

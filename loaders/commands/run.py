@@ -33,7 +33,13 @@ FAIL_ON_EXIT_CODE = 3
 
 @click.command("run")
 @click.argument("paths", nargs=-1, metavar="[PATH...]")
-@click.option("--as-of", metavar="TIMESTAMP", help="Classify periods and orders as of this instant (default: now).")
+@click.option(
+    "--as-of",
+    envvar="METERHOUSE_AS_OF",
+    show_envvar=True,
+    metavar="TIMESTAMP",
+    help="Classify periods and orders as of this instant (default: now).",
+)
 @click.option("--fail-on", metavar="STATUS,...", help="End with exit code 3 when rows of these statuses exist.")
 @click.option(
     "--organization-id",

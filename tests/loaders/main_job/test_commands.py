@@ -88,6 +88,18 @@ def test_as_of_is_checked(small: Path, cli: Cli) -> None:
     assert wrong.stderr == ("error: --as-of: no ISO 8601 instant: 'yesterday'. Write it like 2026-05-01T00:00:00Z.\n")
 
 
+def test_as_of_is_read_from_the_environment(
+    small: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = shutil.copytree(small, tmp_path / "home")
+    monkeypatch.setenv("METERHOUSE_AS_OF", "tomorrow")
+    for command in ("run", "build"):
+        wrong = cli(command, home=home, expect=2)
+        assert "no ISO 8601 instant: 'tomorrow'" in wrong.stderr
+    monkeypatch.setenv("METERHOUSE_AS_OF", "2026-04-02T00:00:00Z")
+    assert "as of 2026-04-02 00:00:00" in cli("run", home=home).stdout
+
+
 def test_as_of_decides_what_is_open_and_fail_on_the_exit_code(small: Path, cli: Cli) -> None:
     published = Published(small / "published.duckdb")
     events = published.rows("select count(*) as n from usage_events")
