@@ -25,10 +25,19 @@ reconciled_periods as (
 
 ),
 
+paid_orders as (
+
+    select * from {{ ref('orders') }}
+    where is_paid
+
+),
+
+{# Of an order that is missing the unpaid one is named. #}
 settling_orders as (
 
-    select * from reconciled_periods
-    where order_key in (select order_key from {{ ref('orders') }} where is_paid)
+    select reconciled_periods.*
+    from reconciled_periods
+    semi join paid_orders on reconciled_periods.order_key = paid_orders.order_key
 
 ),
 
