@@ -22,6 +22,8 @@ LOCK_FILE = "meterhouse.lock"
 # (load_id, file_number) names the landed file, record_number and byte_offset the place in it.
 # zstd writes payloads in half the time and half the room of what DuckDB would choose, and reads no slower.
 # raw.event_keys holds one row for each of raw.events: eight bytes of its key, to search all history without reading it.
+# raw.model_changes says of each table that grows with events what a build did to it: made it anew (is_whole), or else
+# changed the rows that changes.<model> names: build_id, and the columns that tell them from the table's other rows.
 RAW_TABLES = """
 create schema if not exists raw;
 
@@ -81,6 +83,9 @@ create table if not exists raw.builds (
 alter table raw.builds add column if not exists project varchar;
 
 create table if not exists raw.increments (model varchar primary key, definition varchar not null);
+
+create table if not exists raw.model_changes (build_id bigint not null, model varchar not null, is_whole boolean not null);
+create schema if not exists changes;
 """
 
 # The first eight bytes of a key. Two keys may share them: what matches is compared whole.
