@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Any, Protocol, TypeVar
@@ -15,12 +16,13 @@ from typing import Any, Protocol, TypeVar
 import duckdb
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from loaders import records
 from loaders.errors import HomeError, UnreadableFileError
-from loaders.plain_events import judge_plain_lines, match_grammar, may_be_plain
+from loaders.plain_events import PlainJudge, may_be_plain
 from loaders.sources.files import (
     STANDARD_INPUT,
     SourceFile,
@@ -29,22 +31,23 @@ from loaders.sources.files import (
     shown_name,
     total_size,
 )
-from loaders.sources.lines import Lines, arrow_lines, read_ahead
+from loaders.sources.lines import Lines, read_ahead
 from loaders.warehouse import KEY_HASH, Home
 
 _BATCH_RECORDS = 50_000
 _BATCH_BYTES = 32 << 20
-# Lines that are judged, compared with what is known and inserted together: some row groups of DuckDB's, which it
-# fills in parallel. A fourth of it cost a third more, for planning and half-filled groups.
-_GROUP_BYTES = 128 << 20
-# The first lines are awaited by idle threads.
-_FIRST_GROUP_BYTES = 32 << 20
+# DuckDB's row group. Batches of an Arrow table go to its threads, and a thread whose batches end within a row group
+# copies what it has of it once more: batches of 8192 lines cost a quarter more.
+_ROW_GROUP = 122_880
+# Lines that are compared with what is known and inserted together, for which history is searched once: whole row
+# groups, until there are four of them or so many bytes. The first one is awaited by idle threads and goes alone.
+_GROUP_LINES, _GROUP_BYTES = 4 * _ROW_GROUP, 128 << 20
+# Where lines are so long that no row group fills.
+_LARGEST_GROUP_BYTES = 192 << 20
 # What DuckDB may keep in memory while landing: it would otherwise keep all that it writes, up to most of the machine's.
 LANDING_MEMORY = "512MB"
-# Planning the fast path costs as much as judging this many lines in Python (60 ms).
-_FAST_LINES = 5000
-# DuckDB gives the batches of an Arrow table to its threads.
-_ARROW_BATCH_LINES = 8192
+# They keep ahead of DuckDB's inserting; one does not.
+_JUDGING_THREADS = 2
 
 _PLACE = [("record_number", pa.int64()), ("byte_offset", pa.int64())]
 _EVENT_SCHEMA = pa.schema(
@@ -86,6 +89,7 @@ _QUARANTINE_SCHEMA = pa.schema(
     ]
 )
 
+_Numbers = npt.NDArray[np.int64]
 _Record = TypeVar("_Record", records.Judged, tuple[int, records.Judged])
 
 _STAGE_TABLES = """
@@ -310,15 +314,22 @@ class _FileLanding:
 
     def _stage(self, source: SourceFile) -> None:
         context = self._context()
-        looked_at = map(_look_at if may_be_plain(context) else _leave, source.blocks())
-        with contextlib.closing(read_ahead(looked_at)) as blocks:
-            for pairs in _grouped(blocks):
-                group = [lines for lines, _ in pairs]
-                tables = [table for _, table in pairs if table is not None]
-                if len(tables) == len(pairs):
-                    self._land_lines(group, _arrow_group(tables, list(map(len, group))), context)
+        judge = PlainJudge(context, self._home.path / "compiled") if may_be_plain(context) else None
+
+        def look_at(lines: Lines) -> _Block:
+            return _Block(lines, judge and judge.find(lines))
+
+        with (
+            ThreadPoolExecutor(_JUDGING_THREADS) as pool,
+            contextlib.closing(read_ahead(pool.submit(look_at, lines) for lines in source.blocks())) as blocks,
+        ):
+            for group in _grouped(block.result() for block in blocks):
+                lines = [block.lines for block in group]
+                tables = [block.plain for block in group if block.plain is not None]
+                if len(tables) == len(group):
+                    self._land_lines(lines, tables, context)
                 else:
-                    self._land_units(group, context)
+                    self._land_units(lines, context)
 
     def _land_units(self, group: list[Lines], context: records.Context) -> None:
         """Judge lines one by one, in Python, and land what they hold."""
@@ -327,15 +338,16 @@ class _FileLanding:
         self._set_nameless_aside()
         self._move_staged()
 
-    def _land_lines(self, group: list[Lines], table: pa.Table, context: records.Context) -> None:
+    def _land_lines(self, group: list[Lines], tables: list[pa.Table], context: records.Context) -> None:
         """Land the plain lines of a group without Python seeing them, the others as `_land_units` does.
 
         Which of two events of one key was first is a matter of their numbers, not of the path they take: plain ones
         whose key may be known are staged with the others.
         """
-        with _registered(self._connection, table, "arrow_lines"):
-            judge_plain_lines(self._connection, context, self._entry.records)
-            self._examine_rest(group, context)
+        starts = [0, *accumulate(map(len, group))]
+        plain = np.concatenate([table["line"].to_numpy() + start for table, start in zip(tables, starts, strict=False)])
+        numbers = self._examine_rest(group, plain, context)
+        with _registered(self._connection, _arrow_group(tables, numbers[plain]), "plain_lines"):
             self._set_nameless_aside()
             self._match_plain_keys()
             self._insert_plain_lines()
@@ -345,27 +357,16 @@ class _FileLanding:
             self._connection.execute("delete from staged_events")
         self._move_staged()
 
-    def _examine_rest(self, group: list[Lines], context: records.Context) -> None:
-        """Judge in Python what is not plain, and number all records in the file's order."""
+    def _examine_rest(self, group: list[Lines], plain: _Numbers, context: records.Context) -> _Numbers:
+        """Judge in Python what is not plain, and return the record number of each line that holds one record."""
         is_plain = np.zeros(sum(map(len, group)), bool)
-        plain = self._connection.execute("select line from plain_lines where record_key is not null").fetchnumpy()
-        is_plain[plain["line"]] = True
+        is_plain[plain] = True
         before, surplus = self._entry.records, np.zeros(len(is_plain), np.int64)
         numbered = _examine_some(group, np.flatnonzero(~is_plain).tolist(), context, before, surplus)
         for batch in _batches(numbered):
             self._stage_batch([judged for _, judged in batch], [number for number, _ in batch])
         self._entry.records = before + len(is_plain) + int(surplus.sum())
-        if surplus.any():
-            self._renumber(before + 1 + np.arange(len(is_plain)) + np.cumsum(surplus))
-
-    def _renumber(self, numbers: Any) -> None:
-        """Number the plain lines anew: a line among them held more or fewer records than one."""
-        table = pa.table({"line": np.arange(len(numbers)), "record_number": numbers})
-        with _registered(self._connection, table):
-            self._connection.execute(
-                "update plain_lines set record_number = numbers.record_number from arrow_batch as numbers"
-                " where plain_lines.line = numbers.line"
-            )
+        return before + 1 + np.arange(len(is_plain)) + np.cumsum(surplus)
 
     def _match_plain_keys(self) -> None:
         """Find which of the keys at hand occur twice or are known, and in which load: a hash may match by chance.
@@ -375,7 +376,7 @@ class _FileLanding:
         self._connection.execute(
             f"""
             create or replace temp table batch_keys as
-            select key_hash from plain_lines where record_key is not null
+            select key_hash from plain_lines
             union all
             select {KEY_HASH} as key_hash from staged_events
             """  # noqa: S608
@@ -384,10 +385,10 @@ class _FileLanding:
 
     def _insert_plain_lines(self) -> None:
         """Insert the plain events whose keys match nothing, and stage the others."""
-        unmatched = "plain_lines where record_key is not null"
+        unmatched = "plain_lines"
         if _fetch_one(self._connection, "select count(*) from key_matches", [])[0]:
             self._stage_matched_lines()
-            unmatched += " and key_hash not in (select key_hash from key_matches)"
+            unmatched += " where key_hash not in (select key_hash from key_matches)"
         self._entry.landed += self._execute_count(
             f"""
             insert into raw.events by name
@@ -410,7 +411,7 @@ class _FileLanding:
                 record_number, byte_offset, organization_id, record_key, shape, source, payload,
                 case when $is_awaited then sha256(payload) end as bytes_sha256
             from plain_lines
-            where record_key is not null and key_hash in (select key_hash from key_matches)
+            where key_hash in (select key_hash from key_matches)
             """,
             {"is_awaited": bool(self._open_quarantine)},
         )
@@ -790,45 +791,51 @@ class _registered:
         self._stream.table = None
 
 
-_Block = tuple[Lines, pa.Table | None]
+class _Block(msgspec.Struct):
+    """Lines, and a table of the plain ones among them unless Python is to judge all."""
 
+    lines: Lines
+    plain: pa.Table | None
 
-def _look_at(lines: Lines) -> _Block:
-    """Return a block with the table of the lines that may be plain, unless it is too small to be worth it."""
-    if len(lines) < _FAST_LINES:
-        return lines, None
-    table = arrow_lines(lines, records.RECORD_BYTE_LIMIT)
-    for name, column in match_grammar(table["text"].combine_chunks()).items():
-        table = table.append_column(name, column)
-    return lines, table
-
-
-def _leave(lines: Lines) -> _Block:
-    return lines, None
+    def split(self, count: int) -> tuple["_Block", "_Block | None"]:
+        """Return the first `count` lines and the others, if there are any."""
+        if len(self.lines) <= count:
+            return self, None
+        first, rest = self.lines.split(count)
+        if self.plain is None:
+            return _Block(first, None), _Block(rest, None)
+        place = int(np.searchsorted(self.plain["line"].to_numpy(), count))
+        plain = self.plain.slice(place)
+        plain = plain.set_column(0, "line", pc.subtract(plain["line"], count))
+        return _Block(first, self.plain.slice(0, place)), _Block(rest, plain)
 
 
 def _grouped(blocks: Iterable[_Block]) -> Iterator[list[_Block]]:
-    """Yield blocks of one sort together: those that may be plain, or those that Python judges."""
+    """Yield blocks of one sort together: those with plain lines, or those that Python judges."""
     group: list[_Block] = []
-    size, limit = 0, _FIRST_GROUP_BYTES
-    for lines, table in blocks:
-        if group and (size >= limit or (table is None) != (group[-1][1] is None)):
+    count, size, limit = 0, 0, _ROW_GROUP
+    for block in blocks:
+        if group and (size >= _LARGEST_GROUP_BYTES or (block.plain is None) != (group[-1].plain is None)):
             yield group
-            group, size, limit = [], 0, _GROUP_BYTES
-        group.append((lines, table))
-        size += len(lines.buffer)
+            group, count, size, limit = [], 0, 0, _GROUP_LINES
+        rest: _Block | None = block
+        while rest is not None:
+            part, rest = rest.split(_ROW_GROUP - count % _ROW_GROUP)
+            group.append(part)
+            count += len(part.lines)
+            size += part.lines.byte_count
+            if count % _ROW_GROUP == 0 and (count >= limit or size >= _GROUP_BYTES):
+                yield group
+                group, count, size, limit = [], 0, 0, _GROUP_LINES
     if group:
         yield group
 
 
-def _arrow_group(tables: list[pa.Table], sizes: list[int]) -> pa.Table:
-    """Return the lines of several blocks as one table, numbered through, in batches for DuckDB's threads."""
-    starts = [0, *accumulate(sizes)]
-    numbered = [
-        table.set_column(0, "line", pc.add(table["line"], start)) for table, start in zip(tables, starts, strict=False)
-    ]
-    table = pa.concat_tables(numbered)
-    return pa.Table.from_batches(table.to_batches(max_chunksize=_ARROW_BATCH_LINES), table.schema)
+def _arrow_group(tables: list[pa.Table], numbers: _Numbers) -> pa.Table:
+    """Return the plain lines of several blocks as one table with their record numbers, for DuckDB's threads."""
+    table = pa.concat_tables(tables).combine_chunks()  # of the texts only the views
+    table = table.set_column(0, "record_number", pa.array(numbers))
+    return pa.Table.from_batches(table.to_batches(max_chunksize=_ROW_GROUP), table.schema)
 
 
 def _examine_all(group: list[Lines], context: records.Context) -> Iterator[records.Judged]:

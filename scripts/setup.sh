@@ -17,7 +17,7 @@ find_python() {
     return 1
 }
 
-fingerprint=$(cat requirements.lock pyproject.toml scripts/setup.sh | cksum)
+fingerprint=$(cat requirements.lock pyproject.toml scripts/setup.sh loaders/plain_walk.py | cksum)
 if [ -x .venv/bin/meterhouse ] && [ "$(cat .venv/setup-fingerprint 2>/dev/null)" = "$fingerprint" ] \
     && .venv/bin/python -c "$supported" >/dev/null 2>&1; then
     exit 0
@@ -42,6 +42,12 @@ if ! .venv/bin/python -m pip install --disable-pip-version-check --quiet --no-de
     tail -n 15 "$log" >&2
     rm -f "$log"
     stop "meterhouse itself could not be installed into .venv (pip's last words are above)."
+fi
+# Else the first large file would wait for it.
+if ! .venv/bin/python -c "from pathlib import Path; from loaders.plain_walk import load; load(Path('.venv'))" >"$log" 2>&1; then
+    tail -n 15 "$log" >&2
+    rm -f "$log"
+    stop "loaders/plain_walk.py could not be compiled (numba's last words are above)."
 fi
 rm -f "$log"
 printf '%s\n' "$fingerprint" >.venv/setup-fingerprint

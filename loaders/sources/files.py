@@ -23,7 +23,7 @@ import numpy as np
 
 from loaders.errors import HomeError, UnreadableFileError
 from loaders.records import DOCUMENT_BYTE_LIMIT, is_one_document, is_unfinished_document
-from loaders.sources.lines import Lines, Units, split_lines
+from loaders.sources.lines import PADDING, Lines, Units, split_lines
 
 BLOCK_SIZE = 16 << 20
 STANDARD_INPUT = "-"
@@ -143,9 +143,8 @@ class SourceFile:
         for block in _blocks(head, stream):
             end = block.rfind(b"\n") + 1
             if end:
-                buffer = b"".join((*pending, block[:end]))
-                yield self._counted(split_lines(buffer, offset))
-                offset += len(buffer)
+                yield self._split([*pending, block[:end]], offset)
+                offset += pending_size + end
                 pending, pending_size = [], 0
             pending.append(block[end:])
             pending_size += len(block) - end
@@ -153,9 +152,11 @@ class SourceFile:
                 what = "a line is larger than 256 MiB. Split it, or write one record a line."
                 raise UnreadableFileError(f"{shown_name(self.path)}: {what}")
         if pending_size:
-            yield self._counted(split_lines(b"".join(pending), offset))
+            yield self._split(pending, offset)
 
-    def _counted(self, lines: Lines) -> Lines:
+    def _split(self, pieces: list[bytes], offset: int) -> Lines:
+        buffer = b"".join((*pieces, PADDING))
+        lines = split_lines(buffer, offset, len(buffer) - len(PADDING))
         self.blank_count += lines.blank_count
         return lines
 

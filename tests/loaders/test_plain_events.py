@@ -1,4 +1,4 @@
-"""The fast path and the Python judge agree: whatever SQL proves plain, the judge accepts in exactly that way."""
+"""The fast path and the Python judge agree: whatever the walk proves plain, the judge accepts in exactly that way."""
 
 import json
 import random
@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -19,9 +18,10 @@ from hypothesis import strategies as st
 from test_landing import contents_of
 
 from loaders import landing as landing_module
-from loaders.plain_events import judge_plain_lines, match_grammar
-from loaders.records import RECORD_BYTE_LIMIT, Context, Event, examine
-from loaders.sources.lines import arrow_lines, read_ahead, split_lines
+from loaders import plain_events
+from loaders.plain_events import PlainJudge
+from loaders.records import Context, Event, examine
+from loaders.sources.lines import PADDING, Lines, read_ahead, split_lines
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -100,61 +100,68 @@ PIECES = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def connection() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as connection:
-        connection.execute("set TimeZone = 'UTC'")
-        yield connection
+@pytest.fixture(autouse=True)
+def _always_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in ("_WORTH_PLANNING", "_WORTH_LOADING", "_WORTH_COMPILING"):
+        monkeypatch.setattr(plain_events, limit, 0)
 
 
-def judge_in_sql(
-    connection: duckdb.DuckDBPyConnection, lines: list[bytes], context: Context
-) -> dict[int, tuple[Any, ...]]:
-    """Return line number -> (organization, key, shape, source) of what SQL takes for plain."""
-    split = split_lines(b"\n".join(lines) + b"\n", 0)
-    kept = [raw for _, raw in split.units()]
+def split(content: bytes) -> Lines:
+    return split_lines(content + PADDING, 0, len(content))
+
+
+def find_plain(content: bytes, context: Context) -> pa.Table:
+    table = PlainJudge(context, Path(tempfile.gettempdir())).find(split(content))
+    assert table is not None
+    table.validate(full=True)
+    return table
+
+
+def values_of_plain(lines: list[bytes], context: Context) -> dict[int, tuple[Any, ...]]:
+    """Return line number -> (organization, key, shape, source, text) of what the walk takes for plain."""
+    content = b"\n".join(lines) + b"\n"
+    kept = [raw for _, raw in split(content).units()]
     assert kept == [line.removesuffix(b"\r") for line in lines]
-    table = arrow_lines(split, RECORD_BYTE_LIMIT)
-    for name, column in match_grammar(table["text"].combine_chunks()).items():
-        table = table.append_column(name, column)
-    connection.register("arrow_lines", table)
-    judge_plain_lines(connection, context, 0)
-    rows = connection.execute(
-        "select line, organization_id, replace(record_key::varchar, '-', ''), shape, source from plain_lines"
-        " where record_key is not null"
-    ).fetchall()
-    return {row[0]: row[1:] for row in rows}
+    table = find_plain(content, context)
+    for key, key_hash in zip(table["record_key"], table["key_hash"], strict=True):
+        assert key_hash.as_py() == key.as_py().int >> 64
+    names = ("organization_id", "record_key", "shape", "source", "payload", "byte_offset")
+    rows = zip(table["line"].to_pylist(), *(table[name].to_pylist() for name in names), strict=True)
+    found = {}
+    for line, organization_id, record_key, shape, source, payload, byte_offset in rows:
+        assert content[byte_offset:].startswith(payload.encode())
+        found[line] = (organization_id, record_key.hex, shape, source, payload)
+    return found
 
 
-def check(connection: duckdb.DuckDBPyConnection, lines: list[bytes], context: Context) -> int:
-    """Assert that the judge says of each plain line what SQL says; return how many were plain."""
-    plain = judge_in_sql(connection, lines, context)
+def check(lines: list[bytes], context: Context) -> int:
+    """Assert that the judge says of each plain line what the walk says; return how many were plain."""
+    plain = values_of_plain(lines, context)
     for number, found in plain.items():
         raw = lines[number].removesuffix(b"\r")
         (judged,) = examine(raw, 0, context)
         verdict = judged.verdict
         assert isinstance(verdict, Event), (raw, verdict)
-        assert found == (verdict.organization_id, verdict.record_key, verdict.shape, verdict.source), raw
-        assert verdict.payload.encode() == judged.raw == raw
+        assert judged.raw == raw
+        expected = (verdict.organization_id, verdict.record_key, verdict.shape, verdict.source, verdict.payload)
+        assert found == expected, raw
     return len(plain)
 
 
 @pytest.mark.parametrize("line", [*SPACED[: len(PLAIN)], *COMPACT])
-def test_ordinary_event_is_plain(line: bytes, connection: duckdb.DuckDBPyConnection) -> None:
-    assert check(connection, [line], CONTEXTS[0]) == 1
+def test_ordinary_event_is_plain(line: bytes) -> None:
+    assert check([line], CONTEXTS[0]) == 1
 
 
 @pytest.mark.parametrize("line", SPACED[len(PLAIN) :])
-def test_event_without_an_organization_is_plain_where_one_stands_in(
-    line: bytes, connection: duckdb.DuckDBPyConnection
-) -> None:
-    assert check(connection, [line], CONTEXTS[0]) == 0
-    assert check(connection, [line], CONTEXTS[1]) == 1
+def test_event_without_an_organization_is_plain_where_one_stands_in(line: bytes) -> None:
+    assert check([line], CONTEXTS[0]) == 0
+    assert check([line], CONTEXTS[1]) == 1
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
-def test_fixtures_are_judged_alike(context: Context, connection: duckdb.DuckDBPyConnection) -> None:
-    check(connection, [line for line in SEEDS if line.strip()], context)
+def test_fixtures_are_judged_alike(context: Context) -> None:
+    check([line for line in SEEDS if line.strip()], context)
 
 
 MEMBERS = [piece for piece in PIECES if piece.endswith(b",") and piece != b","]
@@ -221,21 +228,20 @@ def mutants(seed: int, count: int) -> list[bytes]:
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from(CONTEXTS))
 def test_mutated_lines_are_judged_alike(seed: int, context: Context) -> None:
-    with duckdb.connect() as connection:
-        check(connection, mutants(seed, 400), context)
+    check(mutants(seed, 400), context)
 
 
-def test_mutants_are_both_plain_and_not(connection: duckdb.DuckDBPyConnection) -> None:
+def test_mutants_are_both_plain_and_not() -> None:
     lines = mutants(1, 4000)
 
-    assert 400 < check(connection, lines, CONTEXTS[0]) < len(lines) - 400
+    assert 400 < check(lines, CONTEXTS[0]) < len(lines) - 400
 
 
 FORMS = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-02-29T%H:%M:%S"]
 OFFSETS = ["Z", "+00:00", "-14:59", "+14:59", "+15:00", "-0800", "+05", ""]
 
 
-def test_instants_are_judged_alike(connection: duckdb.DuckDBPyConnection) -> None:
+def test_instants_are_judged_alike() -> None:
     """Any calendar day of any year, and every minute around the one from which a submission is in the future."""
     chance = random.Random(1)
     days = [datetime(1, 1, 1) + timedelta(seconds=chance.randrange(9999 * 31_556_000)) for _ in range(1000)]
@@ -244,16 +250,18 @@ def test_instants_are_judged_alike(connection: duckdb.DuckDBPyConnection) -> Non
     texts = [instant.strftime(chance.choice(FORMS)) + chance.choice(OFFSETS) for instant in [*days, *near]]
     lines = [json.dumps({**event, "timestamp": text}).encode() for event in (SENT, READ) for text in texts]
 
-    assert check(connection, lines, CONTEXTS[0]) > 500
+    assert check(lines, CONTEXTS[0]) > 500
 
 
 def land_both_ways(content: bytes, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
     """Land the content by the fast path and by the judge alone, twice over, and compare all that came of it."""
     results = []
-    for fast_lines, group_bytes in ((0, 5000), (0, 64 << 20), (10**9, 64 << 20)):
-        monkeypatch.setattr(landing_module, "_FAST_LINES", fast_lines)
-        monkeypatch.setattr(landing_module, "_GROUP_BYTES", group_bytes)
-        monkeypatch.setattr(landing_module, "_FIRST_GROUP_BYTES", group_bytes)
+    whole = 64 << 20
+    for worth, group_bytes, group_lines in ((0, 5000, whole), (0, whole, 7), (0, whole, whole), (whole, whole, whole)):
+        monkeypatch.setattr(plain_events, "_WORTH_PLANNING", worth)
+        monkeypatch.setattr(landing_module, "_LARGEST_GROUP_BYTES", group_bytes)
+        monkeypatch.setattr(landing_module, "_ROW_GROUP", group_lines)
+        monkeypatch.setattr(landing_module, "_GROUP_LINES", 2 * group_lines)
         monkeypatch.setattr("loaders.sources.files.BLOCK_SIZE", min(group_bytes, 4096))
         with tempfile.TemporaryDirectory() as folder:
             landing = Landing(Path(folder))
@@ -282,7 +290,7 @@ def land_both_ways(content: bytes, monkeypatch: pytest.MonkeyPatch, **options: A
             assert keys[0][0] == keys[0][1]
             assert keys[0][2] == 0
             results.append((summaries, contents, quarantine))
-    assert results[0] == results[1] == results[2]
+    assert results[0] == results[1] == results[2] == results[3]
 
 
 CONTAINERS = [
@@ -313,9 +321,8 @@ def test_landing_is_the_same_by_either_path(seed: int, options: dict[str, Any]) 
         land_both_ways(chance.choice([b"\n", b"\r\n"]).join(lines), monkeypatch, **options)
 
 
-def test_first_of_two_is_the_first_by_either_path(landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_of_two_is_the_first_by_either_path(landing: Landing) -> None:
     """A record inside an envelope is judged in Python: it must not come after the plain lines that follow it."""
-    monkeypatch.setattr(landing_module, "_FAST_LINES", 0)
     envelope = {"events": [{**SENT, "metadata": {"units": 1}}]}
     file = landing.land_lines("x.jsonl", [envelope, {**SENT, "metadata": {"units": 2}}])
 
@@ -323,9 +330,8 @@ def test_first_of_two_is_the_first_by_either_path(landing: Landing, monkeypatch:
     assert landing.rows("select record_number from raw.events") == [(1,)]
 
 
-def test_two_keys_with_one_hash_both_land(landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_keys_with_one_hash_both_land(landing: Landing) -> None:
     """Eight bytes of a key are compared first; keys that share them are not the same."""
-    monkeypatch.setattr(landing_module, "_FAST_LINES", 0)
     landing.land_lines("a.jsonl", [{**SENT, "external_id": "1"}])
     other = landing.write("b.jsonl", [{**SENT, "external_id": "2"}])
     landing.rows(
@@ -345,15 +351,15 @@ def test_keys_of_an_older_work_file_are_made_once(landing: Landing) -> None:
 
 
 @pytest.mark.parametrize("bad", [0, 1, 500, 998, 999])
-def test_bad_utf8_takes_no_neighbour_along(bad: int, connection: duckdb.DuckDBPyConnection) -> None:
+def test_bad_utf8_takes_no_neighbour_along(bad: int) -> None:
     lines = [SPACED[0]] * 1000
     lines[bad] = lines[bad].replace(b"call", b"c\xffll")
 
-    assert sorted(judge_in_sql(connection, lines, CONTEXTS[0])) == [n for n in range(1000) if n != bad]
+    assert sorted(values_of_plain(lines, CONTEXTS[0])) == [n for n in range(1000) if n != bad]
 
 
 def test_reader_ends_when_nobody_waits_for_it() -> None:
-    blocks = (split_lines(b"{}\n", number) for number in range(100))
+    blocks = (split_lines(b"{}\n", number, 3) for number in range(100))
     ahead = read_ahead(blocks)
     next(ahead)
     ahead.close()
@@ -363,7 +369,7 @@ def test_reader_ends_when_nobody_waits_for_it() -> None:
 
 def test_error_of_the_reader_reaches_who_waits() -> None:
     def blocks() -> Iterator[Any]:
-        yield split_lines(b"{}\n", 0)
+        yield split_lines(b"{}\n", 0, 3)
         raise OSError("gone")
 
     ahead = read_ahead(blocks())
@@ -373,8 +379,140 @@ def test_error_of_the_reader_reaches_who_waits() -> None:
 
 
 def test_views_do_not_copy_lines() -> None:
-    lines = split_lines(b"\n".join(SPACED), 0)
-    table = arrow_lines(lines, RECORD_BYTE_LIMIT)
+    lines = split(b"\n".join(SPACED))
+    table = PlainJudge(CONTEXTS[1], Path(tempfile.gettempdir())).find(lines)
 
-    assert table["text"].chunk(0).buffers()[2].address == pa.py_buffer(lines.buffer).address
+    assert table is not None
+    for column in ("payload", "organization_id"):
+        assert table[column].chunk(0).buffers()[2].address == pa.py_buffer(lines.buffer).address
     assert table["line"].to_pylist() == list(np.arange(len(SPACED)))
+
+
+def test_every_beginning_of_a_line_is_judged_alike() -> None:
+    """The walk asks nowhere whether the line ends: what follows in the buffer must never complete it."""
+    for line in [*SPACED, *COMPACT]:
+        for end in range(1, len(line)):
+            content = line[:end] + b"\n" + line[end:] + b"\n"
+            lines = split(content)
+            table = find_plain(content, CONTEXTS[1])
+            for number in table["line"].to_pylist():
+                (judged,) = examine(lines.line(number)[1], 0, CONTEXTS[1])
+                assert isinstance(judged.verdict, Event)
+
+
+@pytest.mark.parametrize("missing", range(9))
+def test_line_with_nothing_behind_it_is_left_to_the_judge(missing: int) -> None:
+    """The walk reads eight bytes at a time, and stops only at the byte behind the line."""
+    buffer = b"\n".join([SPACED[0], SPACED[0] + PADDING[missing:]])
+    lines = split_lines(buffer, 0, 2 * len(SPACED[0]) + 1)
+    table = PlainJudge(CONTEXTS[0], Path(tempfile.gettempdir())).find(lines)
+
+    assert table is not None
+    assert table["line"].to_pylist() == [0, 1][: 1 if missing else 2]
+
+
+def test_keys_of_every_length_are_the_judges() -> None:
+    """MD5 takes 64 bytes at a time and the size in the last eight: each length pads in another way."""
+    long = ["x" * length for length in range(200)]
+    lines = [json.dumps({**SENT, "external_id": text, "organization_id": f"o{text[:3]}"}).encode() for text in long]
+    lines += [json.dumps({**READ, "id": f"AZ@[`{{{text}", "organization_id": text}).encode() for text in long[1:]]
+    lines += [
+        json.dumps({**SENT, "external_id": "\u00e9\u0130\U0001f600" * n}, ensure_ascii=False).encode() for n in range(9)
+    ]
+
+    assert check(lines, CONTEXTS[0]) == len(lines)
+    assert (
+        check([json.dumps({**SENT, "external_id": "x" * size}).encode() for size in (1900, 2100, 9000)], CONTEXTS[0])
+        == 1
+    )
+
+
+@pytest.mark.parametrize("levels", [1, 15, 30, 31, 32, 63, 64, 1000])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")])
+def test_depth_is_judged_alike(levels: int, opening: str, closing: str) -> None:
+    deep = opening * levels + "1" + closing * levels
+    lines = [json.dumps({**READ, field: "here"}).replace('"here"', deep).encode() for field in ("metadata", "customer")]
+
+    count = check(lines, CONTEXTS[0])
+    assert levels > 15 or count == (2 if opening.startswith("{") else 1)  # metadata is no list
+
+
+@pytest.mark.parametrize("count", [1, 100, 250, 300, 2000])
+def test_many_keys_are_judged_alike(count: int) -> None:
+    many = {f"key{number}": number for number in range(count)}
+    repeated = json.dumps({**SENT, "metadata": {**many, "last": 1}}).replace('"last"', f'"key{count // 2}"').encode()
+    alike = {"a" + "x" * 9 + f"{number:04d}" + "y": number for number in range(count)}
+
+    assert check([repeated], CONTEXTS[0]) == 0
+    assert check([json.dumps({**event, "metadata": alike}).encode() for event in (SENT, READ)], CONTEXTS[0]) in (0, 2)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**18), 10**18) | st.floats(-1e90, 1e90) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(["_cost", "_llm", "amount"]), inner),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    JSON,
+    st.sampled_from([SENT, READ]),
+    st.sampled_from(["metadata", "customer", "label", "child_count", "name"]),
+    st.booleans(),
+)
+def test_any_json_in_any_field_is_judged_alike(value: Any, event: dict[str, Any], field: str, is_ascii: bool) -> None:
+    line = json.dumps({**event, field: value}, ensure_ascii=is_ascii).encode("utf-8", "surrogatepass")
+    inside = json.dumps({**event, "metadata": {"k": value}}, ensure_ascii=is_ascii).encode("utf-8", "surrogatepass")
+
+    check([line, inside, line.replace(b": ", b"\t:  "), inside.replace(b", ", b" ,")], CONTEXTS[0])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.from_regex(r"[+-]?[0-9]{0,20}(\.[0-9]{0,14})?([eE][+-]?[0-9]{0,3})?", fullmatch=True))
+def test_any_number_is_judged_alike(number: str) -> None:
+    lines = []
+    for text in (number, f'"{number}"'):
+        cost = json.dumps({**SENT, "metadata": {"_cost": {"amount": "here", "currency": "usd"}}})
+        tokens = json.dumps({**SENT, "metadata": {"_llm": {**LLM, "input_tokens": "here"}}})
+        lines += [
+            line.replace('"here"', text).encode() for line in (cost, tokens, json.dumps({**READ, "label": "here"}))
+        ]
+
+    check(lines, CONTEXTS[0])
+
+
+@pytest.mark.parametrize("amount", ["0", "-1.5", "99999.123456789012", "1.2e-05", "1E4", "12e3", "1e-12", "0.1e-11"])
+def test_ordinary_cost_is_plain(amount: str) -> None:
+    line = json.dumps({**SENT, "metadata": {"_cost": {"amount": 7, "currency": "usd"}}})
+
+    assert check([line.replace("7", text).encode() for text in (amount, f'"{amount}"')], CONTEXTS[0]) == 2
+
+
+def test_nothing_is_compiled_for_little(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Loading costs what judging some megabytes in Python costs, compiling ten times as much."""
+    monkeypatch.setattr(plain_events, "_WORTH_PLANNING", 10)
+    monkeypatch.setattr(plain_events, "_WORTH_LOADING", 100)
+    monkeypatch.setattr(plain_events, "_WORTH_COMPILING", 1000)
+    for is_compiled, needed in ((True, 100), (False, 1000)):
+        monkeypatch.setattr(plain_events, "_is_compiled", lambda _, answer=is_compiled: answer)
+        walk = plain_events._Walk()
+        assert walk.get(needed - 1, tmp_path) is None
+        assert walk.get(1, tmp_path) is None
+        assert walk.get(10, tmp_path) is not None
+        assert walk.get(9, tmp_path) is None
+
+
+@pytest.mark.slow
+def test_what_is_compiled_goes_to_the_home_where_the_package_cannot_be_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from loaders import plain_walk
+
+    monkeypatch.setattr("os.access", lambda *_: False)
+    monkeypatch.setattr("numba.config.CACHE_DIR", "")
+    assert not list(tmp_path.iterdir())
+    plain_walk.load(tmp_path)
+
+    assert plain_events._is_compiled(tmp_path)
+    assert list(tmp_path.rglob("*.nbc"))
