@@ -25,12 +25,16 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Failure:
-    """A model or test that did not pass: its name, dbt's status and message, and how many rows a test found."""
+    """A model or test that did not pass: its name, dbt's status and message, and how many rows a test found.
+
+    `rules` says which of a model's rules how many of those rows break, where one test holds them all.
+    """
 
     name: str
     status: str
     message: str
     row_count: int
+    rules: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,14 +68,17 @@ def build(
     started = time.monotonic()
     with locked(home):
         results = _invoke(home, _arguments(home, full_refresh, select), instant, progress)
+        rules = _broken_rules(home, results)
     nodes = [result for result in results if result.node.resource_type in ("model", "seed", "test")]
     return BuildResult(
         as_of=instant,
         seconds=time.monotonic() - started,
         model_count=sum(result.node.resource_type != "test" for result in nodes),
         test_count=sum(result.node.resource_type == "test" for result in nodes),
-        failures=[_failure(result) for result in results if str(result.status) in ("error", "fail", "runtime error")],
-        warnings=[_failure(result) for result in results if str(result.status) == "warn"],
+        failures=[
+            _failure(result, rules) for result in results if str(result.status) in ("error", "fail", "runtime error")
+        ],
+        warnings=[_failure(result, rules) for result in results if str(result.status) == "warn"],
     )
 
 
@@ -158,10 +165,32 @@ class _Watcher:
         self._progress(self._finished, event.data.total, event.data.node_info.node_name)
 
 
-def _failure(result: Any) -> Failure:
+def _broken_rules(home: Home, results: list[Any]) -> dict[str, str]:
+    """Ask the tests that hold all rules of a model, and did not pass, which rule it was; dbt only keeps a number."""
+    broken = [
+        result.node
+        for result in results
+        if str(result.status) in ("fail", "warn") and getattr(result.node, "test_metadata", None) is not None
+    ]
+    if not broken:
+        return {}
+    with open_work_file(home) as connection:
+        return {
+            node.name: ", ".join(
+                f"{rule} ({columns}) {count:,}"
+                for rule, columns, count in connection.execute(
+                    f"select rule, columns, count(*) from ({node.compiled_code}) group by all order by all"  # noqa: S608
+                ).fetchall()
+            )
+            for node in broken
+        }
+
+
+def _failure(result: Any, rules: dict[str, str]) -> Failure:
     return Failure(
         name=result.node.name,
         status=str(result.status),
         message=(result.message or "").strip(),
         row_count=result.failures or 0,
+        rules=rules.get(result.node.name, ""),
     )

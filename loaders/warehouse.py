@@ -84,7 +84,9 @@ alter table raw.builds add column if not exists project varchar;
 
 create table if not exists raw.increments (model varchar primary key, definition varchar not null);
 
-create table if not exists raw.model_changes (build_id bigint not null, model varchar not null, is_whole boolean not null);
+create table if not exists raw.model_changes (
+    build_id bigint not null, model varchar not null, is_whole boolean not null
+);
 create schema if not exists changes;
 """
 

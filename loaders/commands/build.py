@@ -84,7 +84,8 @@ def raise_failures(result: "BuildResult") -> None:
 
 def _described(failure: "Failure") -> str:
     if failure.status in ("fail", "warn"):
-        return f"{failure.row_count:,} rows against {failure.name}"
+        which = f": {failure.rules}" if failure.rules else ""
+        return f"{failure.row_count:,} rows against {failure.name}{which}"
     # dbt's first line says where, the second what.
     lines = [line.strip() for line in failure.message.splitlines() if line.strip()]
     return f"{failure.name}: {': '.join(lines[:2]) or failure.status}"
