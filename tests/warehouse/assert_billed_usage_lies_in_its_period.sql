@@ -1,20 +1,21 @@
 {#
     billed_at of an event lies in the period it is put into, start inclusive and end exclusive. An event on the wrong side
-    is expected on an order that Polar has already closed, and both orders then show a variance.
+    is expected on an order that Polar has already closed, and both orders then show a variance. Changed outcomes are
+    enough: no event's billed_at moves, and no period's times, without another outcome of the event.
 #}
 
 with
 
 outcomes as (
 
-    select * from {{ ref('billing_outcomes') }}
+    select * from {{ rows_to_test(ref('billing_outcomes')) }}
     where billing_period_key is not null
 
 ),
 
 usage_events as (
 
-    select * from {{ ref('usage_events') }}
+    select * from {{ rows_with_keys(ref('usage_events'), 'usage_event_key', 'outcomes') }}
 
 ),
 

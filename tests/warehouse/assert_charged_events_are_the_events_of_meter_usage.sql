@@ -2,6 +2,8 @@
     Per period and meter, meter_usage counts exactly the events whose outcome is billed, awaiting_order or open, and for
     sum and count meters their units. Any other outcome must leave no trace in an amount: it would charge what Polar skips.
     Units are doubles; they may differ by the last bits of a sum.
+    Periods that no changed outcome names are as they were; what left a period and is still counted in it shows in the
+    totals (assert_outcomes_add_up_to_meter_usage).
 #}
 
 with
@@ -9,6 +11,26 @@ with
 meters as (
 
     select * from {{ ref('all_meters') }}
+
+),
+
+changed_periods as (
+
+    select distinct billing_period_key from {{ rows_to_test(ref('billing_outcomes')) }}
+    where billing_period_key is not null
+
+),
+
+outcomes as (
+
+    select
+        outcomes.billing_period_key,
+        outcomes.meter_id,
+        outcomes.organization_id,
+        outcomes.outcome,
+        outcomes.units
+    from {{ ref('billing_outcomes') }} as outcomes
+    semi join changed_periods on outcomes.billing_period_key = changed_periods.billing_period_key
 
 ),
 
@@ -20,10 +42,9 @@ charged_events as (
         organization_id,
         count(*) as event_count,
         sum(cast(units as decimal(38, 12))) as units
-    from {{ ref('billing_outcomes') }}
+    from outcomes
     where
         outcome in ('billed', 'awaiting_order', 'open')
-        and billing_period_key is not null
         and abs(coalesce(units, 0)) < 1e15
     group by billing_period_key, meter_id, organization_id
 
@@ -34,21 +55,25 @@ uncountable_meters as (
     select distinct
         billing_period_key,
         meter_id
-    from {{ ref('billing_outcomes') }}
+    from outcomes
     where abs(units) >= 1e15
 
 ),
 
+{# A period without any outcome is named by no changed one: its usage must be nothing. #}
 metered_usage as (
 
     select
-        billing_period_key,
-        meter_id,
-        organization_id,
-        sum(event_count) as event_count,
-        sum(consumed_units) as units
-    from {{ ref('meter_usage') }}
-    group by billing_period_key, meter_id, organization_id
+        metered_periods.billing_period_key,
+        metered_periods.meter_id,
+        metered_periods.organization_id,
+        sum(metered_periods.event_count) as event_count,
+        sum(metered_periods.consumed_units) as units
+    from {{ ref('meter_usage') }} as metered_periods
+    {% if changes_to_test(ref('billing_outcomes')) is not none -%}
+        semi join changed_periods on metered_periods.billing_period_key = changed_periods.billing_period_key
+    {%- endif %}
+    group by metered_periods.billing_period_key, metered_periods.meter_id, metered_periods.organization_id
 
 )
 

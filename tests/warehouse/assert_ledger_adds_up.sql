@@ -2,13 +2,16 @@
     Every input record ends in exactly one of landed, duplicate, conflict and quarantined, and what the ledger counts as
     landed, conflicting or quarantined is there. Otherwise records are lost or counted twice and no total can be believed.
     A contradiction that comes again is counted again and stored once, so fewer conflicts may be stored than counted.
+    Records are only ever added: each load is counted once, when it is new, and from then on all of them together.
 #}
+{% set last_tested_load = last_tested_load() %}
 
 with
 
 loads as (
 
     select * from {{ source('raw', 'loads') }}
+    where load_id > {{ last_tested_load }}
 
 ),
 
@@ -29,7 +32,22 @@ stored_records as (
         union all
         select load_id, file_number, 'quarantined' as stored_as from {{ source('raw', 'quarantine') }}
     )
+    where load_id > {{ last_tested_load }}
     group by load_id, file_number
+
+),
+
+totals as (
+
+    select
+        (select sum(landed) from {{ source('raw', 'loads') }}) as landed,
+        (
+            select count(*) from {{ source('raw', 'events') }}
+        ) + (
+            select count(*) from {{ source('raw', 'resources') }}
+        ) as stored_landed,
+        (select sum(quarantined) from {{ source('raw', 'loads') }}) as quarantined,
+        (select count(*) from {{ source('raw', 'quarantine') }}) as stored_quarantined
 
 )
 
@@ -55,3 +73,18 @@ where
     or loads.landed is distinct from coalesce(stored_records.stored_landed, 0)
     or not coalesce(loads.conflict >= coalesce(stored_records.stored_conflict, 0), false)
     or loads.quarantined is distinct from coalesce(stored_records.stored_quarantined, 0)
+union all
+select
+    null as load_id,
+    null as file_number,
+    'all loads' as file_name,
+    null as records,
+    landed,
+    null as duplicate,
+    null as conflict,
+    quarantined,
+    stored_landed,
+    null as stored_conflict,
+    stored_quarantined
+from totals
+where coalesce(landed, 0) != stored_landed or coalesce(quarantined, 0) != stored_quarantined

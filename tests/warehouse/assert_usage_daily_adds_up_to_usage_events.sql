@@ -1,39 +1,39 @@
 {#
     Per customer and cost currency the daily table has the cost and tokens of its events, to the last of 12 decimals.
-    A daily table that drifts from the events makes margins that nobody can trace.
+    A daily table that drifts from the events makes margins that nobody can trace. Where a build only changed a part, the
+    sums are by organization and currency, which needs no lookup of an event's customer, and each customer's events are
+    counted against `customers`.
 #}
+{% set is_partial = changes_to_test(ref('usage_events')) is not none and changes_to_test(ref('usage_daily')) is not none %}
+{% set grain = 'organization_id, cost_currency' if is_partial else 'organization_id, customer_key, cost_currency' %}
 
 with
 
 usage_events as (
 
     select
-        organization_id,
-        customer_key,
-        cost_currency,
+        {{ grain }},
         count(*) as event_count,
         sum(cost_amount) as cost_amount,
         sum(llm_input_tokens) as llm_input_tokens,
         sum(llm_output_tokens) as llm_output_tokens,
         sum(llm_total_tokens) as llm_total_tokens
     from {{ ref('usage_events') }}
-    group by organization_id, customer_key, cost_currency
+    group by {{ grain }}
 
 ),
 
 usage_daily as (
 
     select
-        organization_id,
-        customer_key,
-        cost_currency,
+        {{ grain }},
         sum(event_count) as event_count,
         sum(cost_amount) as cost_amount,
         sum(llm_input_tokens) as llm_input_tokens,
         sum(llm_output_tokens) as llm_output_tokens,
         sum(llm_total_tokens) as llm_total_tokens
     from {{ ref('usage_daily') }}
-    group by organization_id, customer_key, cost_currency
+    group by {{ grain }}
 
 ),
 

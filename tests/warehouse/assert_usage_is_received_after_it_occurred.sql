@@ -1,6 +1,7 @@
 {#
     received_at is never before occurred_at, and billed_at is the later of the two. Usage received in the past would be
-    billed on an order that was already closed when it happened.
+    billed on an order that was already closed when it happened. Nothing but the row itself is looked at: those that
+    changed are enough.
 #}
 
 select
@@ -11,7 +12,7 @@ select
     received_at_basis,
     billed_at,
     landed_at
-from {{ ref('usage_events') }}
+from {{ rows_to_test(ref('usage_events')) }}
 where
     received_at < occurred_at
     or billed_at != greatest(occurred_at, received_at)

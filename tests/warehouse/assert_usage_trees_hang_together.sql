@@ -1,13 +1,27 @@
 {#
     Roots are their own root at depth 0, children share the root of their parent and lie one level below it, and only
-    orphans have no root. A broken tree would put the cost of a run under another customer's or under none.
+    orphans have no root. A broken tree would put the cost of a run under another customer's or under none. Changed children
+    are enough: an event that moves to another root, or finds one, takes its children with it, and they change.
 #}
 
 with
 
-usage_events as (
+children as (
 
-    select * from {{ ref('usage_events') }}
+    select * from {{ rows_to_test(ref('usage_events')) }}
+
+),
+
+named_parents as (
+
+    select distinct parent_event_key as usage_event_key from children
+    where parent_event_key is not null
+
+),
+
+parents as (
+
+    select * from {{ rows_with_keys(ref('usage_events'), 'usage_event_key', 'named_parents') }}
 
 )
 
@@ -20,8 +34,8 @@ select
     children.is_orphan,
     parents.root_event_key as root_of_parent,
     parents.depth as depth_of_parent
-from usage_events as children
-left join usage_events as parents on children.parent_event_key = parents.usage_event_key
+from children
+left join parents on children.parent_event_key = parents.usage_event_key
 where
     (children.root_event_key is null) != children.is_orphan
     or (children.depth is null) != children.is_orphan

@@ -2,12 +2,15 @@
     Every rule that a model's rows keep by themselves or towards another model, in one statement: a test of its own for
     each rule and column costs more in dbt than in the database. A row returned names the rule that is broken, the columns
     that break it, and the row by its key (else by its grain, else as it is).
+    Of a table that grows with events the changed rows are enough: no kept row has what names a changed one, so a grain
+    that is kept among them is kept by all. A model that takes a key away names as changed what referred to it.
 #}
 {% test sound_rows(
     model, key=none, unique=[], never_null=[], never_null_where={}, never_negative=[], accepted_values={}, references=[]
 ) %}
 
 {% set row_name = sound_rows_name(key, unique) %}
+{% set tested_rows = rows_to_test(model) %}
 
 {# All that needs only the row itself, in one scan. #}
 {% set problems = [] %}
@@ -41,7 +44,7 @@ from (
             {%- endfor %}
         ]) as problem,
         {{ row_name }} as row_name
-    from {{ model }} as tested
+    from {{ tested_rows }} as tested
     where
         {%- for rule, columns, condition in problems %}
         ({{ condition }}){{ ' or' if not loop.last }}
@@ -59,7 +62,7 @@ select
     'unique' as rule,
     '{{ columns | join(", ") }}' as columns,
     {{ sound_rows_name(none, [columns]) }} as row_name
-from {{ model }} as tested
+from {{ tested_rows }} as tested
 group by {{ columns | join(', ') }}
 having count(*) > 1
     {%- endset %}
@@ -74,21 +77,25 @@ select
     'references' as rule,
     '{{ reference.column }}' as columns,
     {{ row_name }} as row_name
-from {{ model }} as tested
-where
-    {{ reference.column }} is not null
-    {%- if reference.where %}
-    and ({{ reference.where }})
-    {%- endif %}
-    {%- if reference.to | string == model | string %}
-    {# A row that refers to itself is there. -#}
-    and {{ reference.column }} != {{ field }}
-    {%- endif %}
-    and not exists (
-        select 1
-        from {{ reference.to }} as referred
-        where referred.{{ field }} = tested.{{ reference.column }} and referred.organization_id = tested.organization_id
-    )
+from (
+    select * from {{ tested_rows }}
+    where
+        {{ reference.column }} is not null
+        {%- if reference.where %}
+        and ({{ reference.where }})
+        {%- endif %}
+        {%- if reference.to | string == model | string %}
+        {# A row that refers to itself is there. -#}
+        and {{ reference.column }} != {{ field }}
+        {%- endif %}
+) as tested
+{#- What is among the changed rows need not be looked for in all, and mostly that is everything. #}
+{%- for referred in [rows_to_test(reference.to), reference.to | string] | map('trim') | unique %}
+anti join {{ referred }} as referred_{{ loop.index }}
+    on
+        tested.{{ reference.column }} = referred_{{ loop.index }}.{{ field }}
+        and tested.organization_id = referred_{{ loop.index }}.organization_id
+{%- endfor %}
     {%- endset %}
     {% do parts.append(part) %}
 {% endfor %}

@@ -1,0 +1,114 @@
+{#
+    What a test must read of a table that grows with events: the rows that changed since a build of this project that was
+    complete and passed. All others are as that build's tests found them. Whole tables are read where nothing is recorded
+    of the running build (raw.model_changes), where a build made the table anew, and by `dbt test`.
+    A build that failed was not believed: what it changed is tested again.
+#}
+{% macro rows_to_test(relation) %}
+    {%- set changes = changes_to_test(relation) -%}
+    {%- if changes is none -%}
+        {{ relation }}
+    {%- else -%}
+        (
+            select * from {{ relation }} as rows_of_table
+            semi join {{ changed_names(relation) }} as changed_rows
+                on {% for column in changes.columns -%}
+                    {#- Equality of whole numbers lets DuckDB leave out row groups that hold no changed load. -#}
+                    rows_of_table.{{ column.name }} {{ '=' if column.is_integer else 'is not distinct from' }} changed_rows.{{ column.name }}
+                    {{- ' and ' if not loop.last }}
+                {%- else %} false {% endfor %}
+        )
+    {%- endif -%}
+{% endmacro %}
+
+
+{# The names of the changed rows as they are recorded, also of rows that are gone. Only where `changes_to_test` is not none. #}
+{% macro changed_names(relation) %}
+    {%- set changes = changes_to_test(relation) -%}
+    {%- if changes.columns -%}
+        (select distinct * exclude (build_id) from changes.{{ relation.identifier }} where build_id > {{ changes.since_build_id }})
+    {%- else -%}
+        (select null as nothing where false)
+    {%- endif -%}
+{% endmacro %}
+
+
+{#
+    The rows of a table that grows with events whose `key` is among those of `keys` (a CTE with a column of that name).
+    Those of the changed rows are at hand, and mostly they are all: then the whole table is not read. Where the changes
+    do not name rows by that key, a part of its rows may be unchanged: then the whole table is read.
+#}
+{% macro rows_with_keys(relation, key, keys) %}
+    {%- set changes = changes_to_test(relation) -%}
+    {%- if changes is none or key not in changes.columns | map(attribute='name') -%}
+        {{ relation }}
+    {%- else -%}
+        (
+            select * from {{ rows_to_test(relation) }}
+            union all
+            select * from {{ relation }} as kept_rows
+            semi join (
+                select {{ key }} from {{ keys }}
+                anti join {{ rows_to_test(relation) }} as changed_rows using ({{ key }})
+            ) as other_keys using ({{ key }})
+        )
+    {%- endif -%}
+{% endmacro %}
+
+
+{# None where the whole table is to be read; else since which build its changes are to be tested, and what names them. #}
+{% macro changes_to_test(relation) %}
+    {%- if not execute or flags.WHICH != 'build' or relation.identifier is not defined -%}
+        {{ return(none) }}
+    {%- endif -%}
+    {#- The others are made anew by every build: no need to ask. -#}
+    {%- if not graph.nodes.values() | selectattr('alias', 'equalto', relation.identifier)
+            | selectattr('config.materialized', 'equalto', 'incremental') | list -%}
+        {{ return(none) }}
+    {%- endif -%}
+    {%- set found = run_query(
+        "with tested as (" ~ last_tested_build() ~ ")
+        select
+            tested.build_id as since_build_id,
+            coalesce((
+                select not bool_or(is_whole) and bool_or(build_id = (select max(build_id) from raw.builds))
+                from raw.model_changes
+                where model = '" ~ relation.identifier ~ "' and build_id > tested.build_id
+            ), false) as is_partial,
+            coalesce((
+                select string_agg(column_name || ':' || (data_type like '%INT%'), ',' order by data_type like '%INT%' desc, column_index)
+                from duckdb_columns()
+                where
+                    database_name = current_database() and schema_name = 'changes'
+                    and table_name = '" ~ relation.identifier ~ "' and column_name != 'build_id'
+            ), '') as columns
+        from tested"
+    ).rows[0] -%}
+    {%- if found['since_build_id'] is none or not found['is_partial'] -%}
+        {{ return(none) }}
+    {%- endif -%}
+    {%- set columns = [] -%}
+    {%- for column in found['columns'].split(',') if column -%}
+        {%- do columns.append({'name': column.split(':')[0], 'is_integer': column.split(':')[1] == 'true'}) -%}
+    {%- endfor -%}
+    {{ return({'since_build_id': found['since_build_id'] | int, 'columns': columns}) }}
+{% endmacro %}
+
+
+{# The last build whose tests were these and passed: one of another project, or with variables of its own, had others. #}
+{% macro last_tested_build() -%}
+    select max(build_id) as build_id, max_by(through_load_id, build_id) as through_load_id from raw.builds
+    where is_complete and succeeded and project = getvariable('meterhouse_project')
+{%- endmacro %}
+
+
+{#
+    For tests of raw records, which only ever grow, load after load: the last load that a build's tests found in order;
+    0 tests them all.
+#}
+{% macro last_tested_load() %}
+    {%- if not execute or flags.WHICH != 'build' -%}
+        {{ return(0) }}
+    {%- endif -%}
+    {{ return(run_query("select coalesce(through_load_id, 0) from (" ~ last_tested_build() ~ ")").columns[0].values()[0] | int) }}
+{% endmacro %}

@@ -1,0 +1,61 @@
+{#
+    No key of raw.events repeats. Every table of events is keyed by it, and tests that look at changed rows only rely on
+    new rows having new keys: this is where that is seen, on eight bytes a key. Two keys may share those, so what repeats
+    is compared whole. Only keys of loads that no build has tested can repeat anew.
+#}
+
+with
+
+event_keys as (
+
+    select * from {{ source('raw', 'event_keys') }}
+
+),
+
+new_keys as (
+
+    select * from event_keys
+    where load_id > {{ last_tested_load() }}
+
+),
+
+repeated_hashes as (
+
+    select event_keys.key_hash
+    from event_keys
+    semi join new_keys on event_keys.key_hash = new_keys.key_hash
+    group by event_keys.key_hash
+    having count(*) > 1
+
+),
+
+{# The loads to look into: nearly always none. #}
+repeated_keys as (
+
+    select distinct
+        event_keys.load_id,
+        event_keys.key_hash
+    from event_keys
+    semi join repeated_hashes on event_keys.key_hash = repeated_hashes.key_hash
+
+),
+
+candidates as (
+
+    select
+        events.record_key,
+        events.load_id
+    from {{ source('raw', 'events') }} as events
+    semi join repeated_keys
+        on
+            events.load_id = repeated_keys.load_id
+            and cast(cast(events.record_key as uhugeint) >> 64 as ubigint) = repeated_keys.key_hash
+
+)
+
+select
+    record_key,
+    list(load_id order by load_id) as load_ids
+from candidates
+group by record_key
+having count(*) > 1
