@@ -23,12 +23,16 @@ from loaders.warehouse import Home, acquire_lock, prepare_connection, release_lo
 _connections: list[duckdb.DuckDBPyConnection] = []
 _locked_homes: list[Home] = []
 
+# What `meterhouse run` selects, where it leaves out what cannot have changed; a build of just that is complete.
+affected: list[str] = []
+
 
 class Plugin(BasePlugin):  # type: ignore[misc]
     """Locks the home folder on connect and prepares the connection that all of dbt's cursors come from."""
 
     def initialize(self, plugin_config: dict[str, Any]) -> None:
         self._variables = {
+            "meterhouse_affected": " ".join(affected),
             "meterhouse_as_of": requested_as_of(),
             "meterhouse_macros": macros_fingerprint(),
             "meterhouse_project": project_fingerprint(),

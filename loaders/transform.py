@@ -6,8 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from logging import makeLogRecord
+from logging.handlers import RotatingFileHandler
 from typing import Any
 
+from loaders.affected import affected_nodes, next_boundary
 from loaders.errors import BuildError, HomeError
 from loaders.project import PROJECT_FOLDER, project_fingerprint
 from loaders.warehouse import Home, locked, open_work_file
@@ -18,6 +21,8 @@ select project, as_of from raw.builds
 where is_complete and succeeded and through_load_id = coalesce((select max(load_id) from raw.loads), 0)
     and build_id = (select max(build_id) from raw.builds)
 """
+
+_LOG_BYTES = 10 * 2**20
 
 # Called with the number of finished nodes, of all nodes, and the name of the last one.
 Progress = Callable[[int, int, str], None]
@@ -39,7 +44,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What a build did. `failures` block a publish; `warnings` are findings about the data."""
+    """What a build did. `failures` block a publish; `warnings` are findings about the data.
+
+    `kept_count` models were left out, because nothing they are made of has changed.
+    """
 
     as_of: datetime
     seconds: float
@@ -47,6 +55,7 @@ class BuildResult:
     test_count: int
     failures: list[Failure] = field(default_factory=list)
     warnings: list[Failure] = field(default_factory=list)
+    kept_count: int = 0
 
 
 def build(
@@ -55,19 +64,22 @@ def build(
     as_of: datetime | None = None,
     full_refresh: bool = False,
     select: tuple[str, ...] = (),
+    only_affected: bool = False,
     progress: Progress | None = None,
 ) -> BuildResult:
     """Build models and run their tests; return what failed instead of raising for it.
 
-    `as_of` (UTC, default now) becomes an input of the build. Raises LockedError where another run holds the home
-    folder, BuildError where dbt could not start, HomeError where the project's files are not beside the package.
+    `as_of` (UTC, default now) becomes an input of the build. `only_affected` leaves out what cannot differ from what
+    the last complete build that passed left; such a build is complete too. Raises LockedError where another run holds
+    the home folder, BuildError where dbt could not start, HomeError where the project's files are not beside the
+    package.
     """
     if not (PROJECT_FOLDER / "dbt_project.yml").is_file():
         raise HomeError(f"{PROJECT_FOLDER}: no dbt_project.yml here. Run meterhouse from its checkout ('make setup').")
     instant = (as_of or datetime.now(UTC)).astimezone(UTC)
     started = time.monotonic()
     with locked(home):
-        results = _invoke(home, _arguments(home, full_refresh, select), instant, progress)
+        results, kept_count = _invoke(home, _arguments(full_refresh, select), instant, progress, only_affected)
         rules = _broken_rules(home, results)
     nodes = [result for result in results if result.node.resource_type in ("model", "seed", "test")]
     return BuildResult(
@@ -79,6 +91,7 @@ def build(
             _failure(result, rules) for result in results if str(result.status) in ("error", "fail", "runtime error")
         ],
         warnings=[_failure(result, rules) for result in results if str(result.status) == "warn"],
+        kept_count=kept_count,
     )
 
 
@@ -95,18 +108,20 @@ def is_current(home: Home, as_of: datetime | None = None) -> bool:
         if row is None or row[0] != project_fingerprint():
             return False
         _, built_as_of = row
-        boundary = connection.execute("select next_boundary_at from intermediate.int_next_boundary").fetchone()
-    next_boundary = datetime.max if boundary is None or boundary[0] is None else boundary[0]
-    return bool(built_as_of <= instant < next_boundary)
+        return bool(built_as_of <= instant < next_boundary(connection))
 
 
-def _arguments(home: Home, full_refresh: bool, select: tuple[str, ...]) -> list[str]:
-    # Unit tests judge models with made-up rows; they belong to the project's own tests, not to every build.
-    arguments = ["build", "--exclude", "test_type:unit", "--quiet", "--log-level", "none", "--no-use-colors"]
-    # The level above holds for the log file too unless it has its own.
-    arguments += ["--log-level-file", "info"]
+def _common_arguments(home: Home) -> list[str]:
+    arguments = ["--quiet", "--no-use-colors"]
+    # dbt words each of some thousand debug events before it leaves it out of its log: _Watcher writes what is kept.
+    arguments += ["--log-level", "none", "--log-level-file", "none", "--no-write-json"]
     arguments += ["--project-dir", str(PROJECT_FOLDER), "--profiles-dir", str(PROJECT_FOLDER)]
-    arguments += ["--target-path", str(home.path / "target"), "--log-path", str(home.path / "logs")]
+    return [*arguments, "--target-path", str(home.path / "target"), "--log-path", str(home.path / "logs")]
+
+
+def _arguments(full_refresh: bool, select: tuple[str, ...]) -> list[str]:
+    # Unit tests judge models with made-up rows; they belong to the project's own tests, not to every build.
+    arguments = ["build", "--exclude", "test_type:unit"]
     if full_refresh:
         arguments.append("--full-refresh")
     for selector in select:
@@ -115,7 +130,10 @@ def _arguments(home: Home, full_refresh: bool, select: tuple[str, ...]) -> list[
     return arguments
 
 
-def _invoke(home: Home, arguments: list[str], as_of: datetime, progress: Progress | None) -> list[Any]:
+def _invoke(
+    home: Home, arguments: list[str], as_of: datetime, progress: Progress | None, only_affected: bool
+) -> tuple[list[Any], int]:
+    """Run dbt; return its results, and how many models were left out because they cannot have changed."""
     settings = {"METERHOUSE_HOME": str(home.path), "METERHOUSE_AS_OF": as_of.isoformat()}
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
@@ -124,14 +142,22 @@ def _invoke(home: Home, arguments: list[str], as_of: datetime, progress: Progres
 
     from loaders import dbt_plugin
 
-    watcher = _Watcher(progress)
+    watcher = _Watcher(progress, home)
     try:
-        outcome = dbtRunner(callbacks=[watcher.notice]).invoke(arguments)
-        if outcome.exception is not None and _is_damaged_cache(outcome.exception):
-            shutil.rmtree(home.path / "target", ignore_errors=True)
-            outcome = dbtRunner(callbacks=[watcher.notice]).invoke(arguments)
+        manifest = _parse(home, watcher)
+        kept_count = 0
+        nodes = affected_nodes(home, manifest.nodes, as_of.replace(tzinfo=None)) if only_affected else None
+        if nodes is not None:
+            dbt_plugin.affected = nodes
+            arguments = [*arguments, "--select", *nodes, "--indirect-selection", "empty"]
+            models = {".".join(node.fqn) for node in manifest.nodes.values() if node.resource_type in ("model", "seed")}
+            kept_count = len(models - set(nodes))
+        runner = dbtRunner(manifest=manifest, callbacks=[watcher.notice])
+        outcome = runner.invoke([*arguments, *_common_arguments(home)])
     finally:
+        dbt_plugin.affected = []
         dbt_plugin.close_all()
+        watcher.close()
         # A later command of this process must not take this build's instant for the user's.
         for name, value in before.items():
             if value is None:
@@ -140,7 +166,21 @@ def _invoke(home: Home, arguments: list[str], as_of: datetime, progress: Progres
                 os.environ[name] = value
     if outcome.result is None or not hasattr(outcome.result, "results"):
         raise BuildError(f"dbt could not start the build: {outcome.exception or watcher.last_error}")
-    return list(outcome.result.results)
+    return list(outcome.result.results), kept_count
+
+
+def _parse(home: Home, watcher: "_Watcher") -> Any:
+    """Return dbt's manifest of the project, from what the last build left in the target folder where that is there."""
+    from dbt.cli.main import dbtRunner
+
+    arguments = ["parse", *_common_arguments(home)]
+    outcome = dbtRunner(callbacks=[watcher.notice]).invoke(arguments)
+    if outcome.exception is not None and _is_damaged_cache(outcome.exception):
+        shutil.rmtree(home.path / "target", ignore_errors=True)
+        outcome = dbtRunner(callbacks=[watcher.notice]).invoke(arguments)
+    if outcome.exception is not None or outcome.result is None:
+        raise BuildError(f"dbt could not start the build: {outcome.exception or watcher.last_error}")
+    return outcome.result
 
 
 def _is_damaged_cache(error: BaseException) -> bool:
@@ -149,14 +189,23 @@ def _is_damaged_cache(error: BaseException) -> bool:
 
 
 class _Watcher:
-    """Follows dbt's events: how far the build is, and the last error where there is no result to ask."""
+    """Follows dbt's events: the log, how far the build is, and the last error where there is no result to ask."""
 
-    def __init__(self, progress: Progress | None) -> None:
+    def __init__(self, progress: Progress | None, home: Home) -> None:
         self._progress = progress
         self._finished = 0
         self.last_error = "no reason was given"
+        folder = home.path / "logs"
+        folder.mkdir(exist_ok=True)
+        self._log = RotatingFileHandler(folder / "dbt.log", maxBytes=_LOG_BYTES, backupCount=5, encoding="utf-8")
+
+    def close(self) -> None:
+        self._log.close()
 
     def notice(self, event: Any) -> None:
+        if event.info.level in ("info", "warn", "error") and event.info.msg:
+            line = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {event.info.level:5} {event.info.msg}"
+            self._log.emit(makeLogRecord({"msg": line}))
         if event.info.level == "error":
             self.last_error = event.info.msg
         if self._progress is None or event.info.name not in ("LogModelResult", "LogSeedResult", "LogTestResult"):

@@ -7,9 +7,11 @@
     {% if execute and flags.WHICH in ['build', 'run', 'seed'] %}
         {% do drop_outdated_increments() %}
         {# Unit tests judge the models with made-up rows: leaving them out leaves nothing of the build out. #}
-        {% set is_complete = flags.WHICH == 'build'
+        {# What `meterhouse run` leaves out is known to be as the last complete build left it: that counts as built. #}
+        {% set selection = (invocation_args_dict.get('select') or []) | join(' ') %}
+        {% set may_be_complete = flags.WHICH == 'build'
             and (invocation_args_dict.get('exclude') or []) | list in [[], ['test_type:unit']]
-            and not invocation_args_dict.get('select') and not invocation_args_dict.get('selector')
+            and not invocation_args_dict.get('selector')
             and not invocation_args_dict.get('resource_types')
             and not invocation_args_dict.get('exclude_resource_types') %}
         insert into raw.builds
@@ -19,12 +21,22 @@
             getvariable('meterhouse_as_of'),
             timestamp '{{ run_started_at.strftime("%Y-%m-%d %H:%M:%S.%f") }}',
             null,
-            {{ 'true' if is_complete else 'false' }},
+            {{ 'true' if may_be_complete else 'false' }}
+            and '{{ selection | replace("'", "''") }}' = coalesce(getvariable('meterhouse_affected'), ''),
             null,
             coalesce((select max(load_id) from raw.loads), 0),
             {# What a command line adds to the project's variables is not to be seen in its files. #}
             {{ 'null' if invocation_args_dict.get('vars') else "getvariable('meterhouse_project')" }}
-        from raw.builds
+        from raw.builds;
+        {# So that no test takes a large table that was left out for one of which nothing is known. #}
+        {% for node in graph.nodes.values()
+            if node.resource_type == 'model' and node.config.materialized == 'incremental' and node.unique_id not in selected_resources %}
+            insert into raw.model_changes
+            select build_id, '{{ node.alias }}', false from raw.builds
+            where
+                build_id = (select max(build_id) from raw.builds)
+                and is_complete;
+        {% endfor %}
     {% endif %}
 {% endmacro %}
 

@@ -51,19 +51,32 @@ def read_as_of(text: str | None) -> datetime | None:
 
 
 def run_build(
-    settings: Settings, *, full_refresh: bool = False, select: tuple[str, ...] = (), as_of: datetime | None = None
+    settings: Settings,
+    *,
+    full_refresh: bool = False,
+    select: tuple[str, ...] = (),
+    as_of: datetime | None = None,
+    only_affected: bool = False,
 ) -> "BuildResult":
     """Build with a progress bar on a terminal, and say on stderr what came of it."""
     from loaders.transform import build
     from loaders.warehouse import Home
 
     with counted_progress("building") as progress:
-        result = build(Home(settings.home), as_of=as_of, full_refresh=full_refresh, select=select, progress=progress)
+        result = build(
+            Home(settings.home),
+            as_of=as_of,
+            full_refresh=full_refresh,
+            select=select,
+            only_affected=only_affected,
+            progress=progress,
+        )
     for warning in result.warnings:
         click.echo(f"finding: {_described(warning)}", err=True)
+    kept = f" {result.kept_count} models are as they were." if result.kept_count else ""
     click.echo(
         f"Built {result.model_count} models and ran {result.test_count} tests in {result.seconds:.1f} s, "
-        f"as of {result.as_of:%Y-%m-%d %H:%M:%S} UTC.",
+        f"as of {result.as_of:%Y-%m-%d %H:%M:%S} UTC.{kept}",
         err=True,
     )
     return result

@@ -77,7 +77,7 @@ def command(
         if is_current(home, instant):
             click.echo("Nothing is new since the last build.", err=True)
         else:
-            raise_failures(run_build(settings, as_of=instant))
+            raise_failures(run_build(settings, as_of=instant, only_affected=True))
         if not is_published(home):
             run_publish(settings)
         summary = summarize(home.published_file)

@@ -1,4 +1,5 @@
-{{ config(materialized='incremental') }}
+{% set rows_read = "shape = 'recorded'" %}
+{{ config(materialized='incremental', meta={'rows_read': {'events': rows_read, 'event_rereads': rows_read}}) }}
 
 {# What recorded events tell of customers. They repeat it many times: only what differs within a load is kept. #}
 {% set structure -%}
@@ -16,10 +17,10 @@ with
 raw_events as (
 
     select load_id, organization_id, payload from {{ source('raw', 'events') }}
-    where shape = 'recorded' {{ only_new_loads() }}
+    where {{ rows_read }} {{ only_new_loads() }}
     union all
     select load_id, organization_id, payload from {{ source('raw', 'event_rereads') }}
-    where shape = 'recorded' {{ only_new_loads() }}
+    where {{ rows_read }} {{ only_new_loads() }}
 
 ),
 

@@ -1,4 +1,5 @@
-{{ config(materialized='incremental') }}
+{% set rows_read = "source = 'system'" %}
+{{ config(materialized='incremental', meta={'rows_read': {'events': rows_read}}) }}
 
 {# Integers may have been stored as floats with a zero fraction: numbers are read as decimals and made whole below. #}
 {% set whole_numbers = [
@@ -48,7 +49,7 @@ parsed_events as (
         landed_at,
         from_json(payload, '{{ structure | replace("\n", " ") }}') as event
     from raw_events
-    where source = 'system' {{ only_new_loads() }}
+    where {{ rows_read }} {{ only_new_loads() }}
 
 ),
 

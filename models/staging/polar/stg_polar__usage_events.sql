@@ -1,4 +1,5 @@
-{{ config(materialized='incremental') }}
+{% set rows_read = "source = 'user'" %}
+{{ config(materialized='incremental', meta={'rows_read': {'events': rows_read}}) }}
 
 {# The numbers are exact only when the whole text is read in one step: any other JSON function goes through double. #}
 {% set structure -%}
@@ -37,7 +38,7 @@ parsed_events as (
         payload,
         from_json(payload, '{{ structure | replace("\n", " ") }}') as event
     from raw_events
-    where source = 'user' {{ only_new_loads() }}
+    where {{ rows_read }} {{ only_new_loads() }}
 
 ),
 

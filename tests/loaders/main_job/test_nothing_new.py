@@ -35,7 +35,7 @@ def boundary(home: Path) -> datetime:
 
 
 def test_run_with_nothing_new_prints_the_summary_and_touches_nothing(world: World, home: Path) -> None:
-    files = [home / "published.duckdb", home / "target" / "run_results.json"]
+    files = [home / "published.duckdb", home / "logs" / "dbt.log"]
     before = [(path.stat().st_ino, path.stat().st_mtime_ns) for path in files]
 
     again = meterhouse("run", "--as-of", AS_OF, home=home)
