@@ -57,21 +57,24 @@ costs as (
 
 ),
 
+changed_counts as (
+
+    select
+        root_event_key,
+        count(*) as event_count
+    from changed_events
+    group by root_event_key
+
+),
+
 {# Of whose events a part is unchanged: their trace counts more events than changed. #}
 partly_changed_roots as (
 
     select roots_to_test.root_event_key
     from roots_to_test
     left join traces on roots_to_test.root_event_key = traces.root_event_key
-    left join (
-        select
-            root_event_key,
-            count(*) as event_count
-        from changed_events
-        group by root_event_key
-    ) as counts
-        on roots_to_test.root_event_key = counts.root_event_key
-    where traces.event_count is distinct from counts.event_count
+    left join changed_counts on roots_to_test.root_event_key = changed_counts.root_event_key
+    where traces.event_count is distinct from changed_counts.event_count
 
 ),
 
@@ -144,7 +147,7 @@ differing_totals as (
 trace_totals as (
 
     select
-        (select count(*) from {{ ref('usage_events') }} where not is_orphan) as event_count,
+        (select count(*) filter (where not is_orphan) from {{ ref('usage_events') }}) as event_count,
         coalesce((select sum(event_count) from {{ ref('event_traces') }}), 0) as trace_event_count
 
 )
