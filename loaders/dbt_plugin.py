@@ -2,7 +2,8 @@
 
 With it plain `dbt build` is the same build as `meterhouse build`: it holds the home folder's lock while dbt has the
 work file open, puts the raw tables in place, hands over `as_of` (METERHOUSE_AS_OF, default now) and adds the
-functions that judge meter filters and read long numbers. Where the folder is locked, dbt ends with its own exit code 2.
+functions that judge meter filters, read long numbers and name the columns of wide relations. Where the folder is
+locked, dbt ends with its own exit code 2.
 """
 
 import atexit
@@ -15,7 +16,7 @@ import duckdb
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.adapters.duckdb.plugins import BasePlugin
 
-from loaders import exact, metering
+from loaders import exact, metering, wide
 from loaders.errors import UsageError
 from loaders.project import macros_fingerprint, project_fingerprint
 from loaders.warehouse import Home, acquire_lock, prepare_connection, release_lock
@@ -50,6 +51,7 @@ class Plugin(BasePlugin):  # type: ignore[misc]
         conn.create_function("meter_filter_matches", metering.filter_matches, ["VARCHAR", "VARCHAR"], "BOOLEAN")
         conn.create_function("meter_filter_properties", metering.filter_properties, ["VARCHAR"], "VARCHAR[]")
         conn.create_function("exact_metadata_numbers", exact.exact_metadata_numbers, ["VARCHAR"], "VARCHAR")
+        conn.create_function("wide_relations_script", wide.script, ["VARCHAR"], "VARCHAR")
 
     def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
         # Variables belong to a cursor, not to the connection it comes from.

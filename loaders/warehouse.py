@@ -21,6 +21,8 @@ LOCK_FILE = "meterhouse.lock"
 # Raw tables are append-only and grow in load order, so that `load_id > n` is answered from zone maps.
 # (load_id, file_number) names the landed file, record_number and byte_offset the place in it.
 # zstd writes payloads in half the time and half the room of what DuckDB would choose, and reads no slower.
+# raw.wide_relations and raw.wide_columns hold the names that event names and their properties were given: no build
+# gives another. through_load_id is the last load that a relation was written through, null where it is not there now.
 # raw.event_keys holds one row for each of raw.events: eight bytes of its key, to search all history without reading it.
 # raw.model_changes says of each table that grows with events what a build did to it: made it anew (is_whole), or else
 # changed the rows that changes.<model> names: build_id, and the columns that tell them from the table's other rows.
@@ -74,6 +76,15 @@ create table if not exists raw.syncs (
     load_id bigint not null, organization_id varchar not null, kind varchar not null,
     covered_from_at timestamp not null, covered_to_at timestamp not null, finished_at timestamp not null,
     is_complete boolean not null
+);
+
+create table if not exists raw.wide_relations (
+    relation_name varchar not null, event_name varchar not null, through_load_id bigint
+);
+
+create table if not exists raw.wide_columns (
+    relation_name varchar not null, position integer not null, column_name varchar not null,
+    pointer varchar not null, property_path varchar not null, value_type varchar not null
 );
 
 create table if not exists raw.builds (
