@@ -1,10 +1,12 @@
 """Writing the published file: a checked copy of the marts, swapped in atomically.
 
-Readers open the published file only, so that they never meet the work file's lock. It is written beside the old one,
-in a storage format that DuckDB 1.1 and every later version reads, checked by reading it back, and moved over the old
-one; a reader that has the old file open keeps it until it closes.
+Readers open the published file only, so that they never meet the work file's lock. The next one is a copy of the last
+one in which the tables and rows are replaced that builds have changed since, or is written anew where that is in doubt
+or no cheaper. It is written beside the old one, in a storage format that DuckDB 1.1 and every later version reads,
+checked by reading it back, and moved over the old one; a reader that has the old file open keeps it until it closes.
 """
 
+import contextlib
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,23 +15,82 @@ from pathlib import Path
 import duckdb
 
 from loaders import __version__
+from loaders.changes import forget_changes
+from loaders.database_file import DamagedFileError, copy_checked, fingerprint_of
 from loaders.errors import HomeError, PublishError
-from loaders.warehouse import Home, open_published_copy, open_work_file, quote_identifier, quote_literal
+from loaders.published_tables import (
+    PUBLICATION,
+    CopyDiffersError,
+    Step,
+    check,
+    count_rows,
+    plan_changes,
+    plan_whole,
+    source_tables,
+    write,
+)
+from loaders.warehouse import Home, attach_copy, open_published_copy, open_work_file
 
-# What is published: every table of the marts, and the reference data that users join.
-MARTS = "marts"
-REFERENCE_TABLES = ("currencies",)
+# A copy keeps holes where rows were replaced, and parts that are small. It may be half as large again as a file that
+# was written anew, and small files some more: they are no burden.
+_GROWTH = 1.5
+_GROWTH_BYTES = 16 << 20
+
+# A published file by what it is known again by, where the build it comes from is one of this work file.
+_LAST_FILE = """
+select b.build_id, p.byte_count, p.row_count, p.byte_count_anew, p.row_count_anew
+from raw.publications as p inner join raw.builds as b on p.built_at = b.finished_at
+where p.fingerprint = ? and p.meterhouse_version = ? and b.is_complete and b.succeeded
+"""
 
 
 @dataclass(frozen=True)
 class Publication:
-    """What was published: the instant (UTC), the build it comes from, and how many tables."""
+    """What was published: the instant (UTC), the build it comes from, and how many tables.
+
+    `changed_count` of them were changed in a copy of the last file; None where the file was written anew.
+    """
 
     path: Path
     published_at: datetime
     built_at: datetime
     as_of: datetime
     table_count: int
+    changed_count: int | None = None
+
+
+@dataclass(frozen=True)
+class _Build:
+    """The build that is published, and when."""
+
+    published_at: datetime
+    build_id: int
+    as_of: datetime
+    built_at: datetime
+
+
+@dataclass(frozen=True)
+class _Size:
+    """Bytes and rows of a file, and those of the file written anew that it is, step by step, a copy of."""
+
+    byte_count: int
+    row_count: int
+    byte_count_anew: int
+    row_count_anew: int
+
+    @property
+    def is_bloated(self) -> bool:
+        expected = self.byte_count_anew * self.row_count / max(1, self.row_count_anew)
+        return self.byte_count > expected * _GROWTH + _GROWTH_BYTES
+
+
+@dataclass(frozen=True)
+class _LastFile:
+    """The published file as it was left: what it is known again by, the build in it, and its size."""
+
+    fingerprint: str
+    build_id: int
+    size: _Size
 
 
 def publish(home: Home, *, now: datetime | None = None) -> Publication:
@@ -39,21 +100,23 @@ def publish(home: Home, *, now: datetime | None = None) -> Publication:
     """
     published_at = (now or datetime.now(UTC)).astimezone(UTC).replace(tzinfo=None)
     with open_work_file(home) as connection:
-        as_of, built_at = _passed_build(connection)
+        build = _passed_build(connection, published_at)
         _remove_leftovers(home)
         copy = home.path / f".{home.published_file.name}.{os.getpid()}.tmp"
         try:
-            tables = _write_copy(connection, copy)
-            _write_publication(connection, published_at, built_at, as_of)
-            connection.execute("checkpoint published")
-            connection.execute("detach published")
-            _check_copy(connection, copy, tables)
+            last = _last_file(connection, home.published_file)
+            steps = _change_copy(connection, home.published_file, last, copy, build) if last else None
+            if steps is None:
+                last, steps = None, _write_anew(connection, copy, build)
+            fingerprint = _remember(connection, copy, build, last)
             _swap(copy, home.published_file)
-        except (duckdb.Error, OSError) as error:
+        except (duckdb.Error, OSError, CopyDiffersError) as error:
             raise PublishError(f"{copy}: the copy could not be written: {error}. The last file stays.") from error
         finally:
             _remove_leftovers(home)
-    return Publication(home.published_file, published_at, built_at, as_of, len(tables) + 1)
+        _forget(connection, build, fingerprint)
+    changed = sum(step.is_change for step in steps) if last else None
+    return Publication(home.published_file, published_at, build.built_at, build.as_of, len(steps) + 1, changed)
 
 
 def is_published(home: Home) -> bool:
@@ -61,7 +124,7 @@ def is_published(home: Home) -> bool:
     if not home.published_file.exists():
         return False
     with open_work_file(home) as connection:
-        _, built_at = _passed_build(connection)
+        built_at = _passed_build(connection, datetime.now(UTC)).built_at
     try:
         with open_published_copy(home.published_file) as reader:
             row = reader.execute("select built_at, meterhouse_version from publication").fetchone()
@@ -70,14 +133,15 @@ def is_published(home: Home) -> bool:
     return row == (built_at, __version__)
 
 
-def _passed_build(connection: duckdb.DuckDBPyConnection) -> tuple[datetime, datetime]:
-    """Return as_of and end of the last build. Raises PublishError unless it was complete and everything passed."""
+def _passed_build(connection: duckdb.DuckDBPyConnection, published_at: datetime) -> _Build:
+    """Return the last build. Raises PublishError unless it was complete and everything passed."""
     row = connection.execute(
-        "select command, is_complete, succeeded, as_of, finished_at from raw.builds order by build_id desc limit 1"
+        "select build_id, command, is_complete, succeeded, as_of, finished_at "
+        "from raw.builds order by build_id desc limit 1"
     ).fetchone()
     if row is None:
         raise PublishError("there is no build to publish. Run 'meterhouse build' first.")
-    command, is_complete, succeeded, as_of, built_at = row
+    build_id, command, is_complete, succeeded, as_of, built_at = row
     if built_at is None:
         raise PublishError(
             "the last build did not end: its tables may be from two builds. Run 'meterhouse build' again."
@@ -86,7 +150,7 @@ def _passed_build(connection: duckdb.DuckDBPyConnection) -> tuple[datetime, date
         raise PublishError("the last build's models or tests failed. Mend the cause and run 'meterhouse build' again.")
     if not is_complete:
         raise PublishError(f"the last build ('{command}') covered only part of the project. Run 'meterhouse build'.")
-    return as_of, built_at
+    return _Build(published_at, build_id, as_of, built_at)
 
 
 def _remove_leftovers(home: Home) -> None:
@@ -95,73 +159,91 @@ def _remove_leftovers(home: Home) -> None:
         path.unlink(missing_ok=True)
 
 
-def _write_copy(connection: duckdb.DuckDBPyConnection, copy: Path) -> dict[str, int]:
-    """Write every table with its comments to a new file attached as `published`; return the rows of each."""
-    # 1.1 is the oldest engine that dashboards bundle.
-    connection.execute(f"attach {quote_literal(str(copy))} as published (storage_version 'v1.0.0')")
-    counts = {}
-    for schema, table in _published_tables(connection):
-        source = f"{quote_identifier(schema)}.{quote_identifier(table)}"
-        target = f"published.main.{quote_identifier(table)}"
-        connection.execute(f"create table {target} as from {source}")
-        _copy_comments(connection, schema, table, target)
-        counts[table] = _count(connection, target)
-        if counts[table] != _count(connection, source):
-            raise PublishError(f"{table}: the copy has {counts[table]} rows, the model has another number.")
-    return counts
+def _last_file(connection: duckdb.DuckDBPyConnection, path: Path) -> _LastFile | None:
+    """Return what is known of the published file; None where it is missing, foreign, changed, or of another version."""
+    try:
+        fingerprint = fingerprint_of(path)
+    except (OSError, DamagedFileError):
+        return None
+    row = connection.execute(_LAST_FILE, [fingerprint, __version__]).fetchone()
+    return _LastFile(fingerprint, row[0], _Size(*row[1:])) if row else None
 
 
-def _published_tables(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
-    rows = connection.execute(
-        "select schema_name, table_name from duckdb_tables() where not internal and (schema_name = ? "
-        "or (schema_name = 'reference' and list_contains(?, table_name))) order by table_name",
-        [MARTS, list(REFERENCE_TABLES)],
-    ).fetchall()
-    return [(schema, table) for schema, table in rows]
+def _change_copy(
+    connection: duckdb.DuckDBPyConnection, path: Path, last: _LastFile, copy: Path, build: _Build
+) -> list[Step] | None:
+    """Copy the last file and change what changed since; None, and no copy, where it has to be written anew."""
+    if last.size.is_bloated:
+        return None
+    try:
+        if copy_checked(path, copy) == last.fingerprint:
+            attach_copy(connection, copy)
+            steps = plan_changes(connection, source_tables(connection), last.build_id)
+            if steps is not None:
+                _write_and_check(connection, copy, steps, build)
+                return steps
+    except (DamagedFileError, CopyDiffersError, duckdb.Error):
+        # Whatever is wrong with the old file or with what builds recorded, the models are there to write it anew.
+        pass
+    _discard(connection, copy)
+    return None
 
 
-def _copy_comments(connection: duckdb.DuckDBPyConnection, schema: str, table: str, target: str) -> None:
-    """Carry the documentation over, so that a database browser shows it."""
-    comment = connection.execute(
-        "select comment from duckdb_tables() where schema_name = ? and table_name = ?", [schema, table]
-    ).fetchone()
-    if comment and comment[0]:
-        connection.execute(f"comment on table {target} is {quote_literal(comment[0])}")
-    columns = connection.execute(
-        "select column_name, comment from duckdb_columns() "
-        "where schema_name = ? and table_name = ? and comment is not null",
-        [schema, table],
-    ).fetchall()
-    for column, text in columns:
-        connection.execute(f"comment on column {target}.{quote_identifier(column)} is {quote_literal(text)}")
+def _write_anew(connection: duckdb.DuckDBPyConnection, copy: Path, build: _Build) -> list[Step]:
+    attach_copy(connection, copy)
+    steps = plan_whole(connection, source_tables(connection))
+    _write_and_check(connection, copy, steps, build)
+    return steps
 
 
-def _write_publication(
-    connection: duckdb.DuckDBPyConnection, published_at: datetime, built_at: datetime, as_of: datetime
-) -> None:
+def _discard(connection: duckdb.DuckDBPyConnection, copy: Path) -> None:
+    with contextlib.suppress(duckdb.TransactionException):
+        connection.execute("rollback")
+    connection.execute("detach database if exists published")
+    copy.unlink(missing_ok=True)
+
+
+def _write_and_check(connection: duckdb.DuckDBPyConnection, copy: Path, steps: list[Step], build: _Build) -> None:
+    """Write the steps to the attached copy, close it, and compare what the closed file holds."""
+    # Merging thinned out row groups would write large parts of a table again, every other time. See _GROWTH.
+    connection.execute("set max_vacuum_tasks = 0")
+    try:
+        connection.execute("begin")
+        write(connection, steps)
+        _write_publication(connection, build)
+        connection.execute("commit")
+        connection.execute("checkpoint published")
+        connection.execute("detach published")
+    finally:
+        connection.execute("reset max_vacuum_tasks")
+    if copy.with_name(copy.name + ".wal").exists():
+        raise CopyDiffersError("it was not written out completely")
+    attach_copy(connection, copy, read_only=True)
+    check(connection, steps)
+    connection.execute("detach published")
+
+
+def _write_publication(connection: duckdb.DuckDBPyConnection, build: _Build) -> None:
+    table = f"published.main.{PUBLICATION}"
     connection.execute(
-        "create table published.main.publication as select ?::timestamp as published_at, ?::timestamp as built_at, "
+        f"create or replace table {table} as select ?::timestamp as published_at, ?::timestamp as built_at, "  # noqa: S608
         "?::timestamp as as_of, (select max(data_horizon_at) from intermediate.int_organizations_covered) "
         "as data_horizon_at, ? as meterhouse_version, true as tests_passed",
-        [published_at, built_at, as_of, __version__],
+        [build.published_at, build.built_at, build.as_of, __version__],
     )
+    connection.execute(f"comment on table {table} is 'One row: when this file was published, from which build.'")
+
+
+def _remember(connection: duckdb.DuckDBPyConnection, copy: Path, build: _Build, last: _LastFile | None) -> str:
+    """Note what the file is known again by, before it is in place: a kill in between leaves a note of no file."""
+    fingerprint, byte_count = fingerprint_of(copy), copy.stat().st_size
+    row_count = count_rows(connection)
+    anew = (last.size.byte_count_anew, last.size.row_count_anew) if last else (byte_count, row_count)
     connection.execute(
-        "comment on table published.main.publication is 'One row: when this file was published, from which build.'"
+        "insert into raw.publications values (?, ?, ?, ?, ?, ?, ?)",
+        [fingerprint, build.built_at, __version__, byte_count, row_count, *anew],
     )
-
-
-def _check_copy(connection: duckdb.DuckDBPyConnection, copy: Path, counts: dict[str, int]) -> None:
-    """Read every row of every table back from the closed file. Raises PublishError where anything is off."""
-    if copy.with_name(copy.name + ".wal").exists():
-        raise PublishError(f"{copy}: the copy was not written out completely. Check the disk and publish again.")
-    with open_published_copy(copy) as reader:
-        for table, expected in counts.items():
-            # Hashing reads every value, which a count alone would not.
-            row = reader.execute(
-                f"select count(*), bit_xor(hash({quote_identifier(table)})) from {quote_identifier(table)}"  # noqa: S608
-            ).fetchone()
-            if row is None or row[0] != expected:
-                raise PublishError(f"{table}: {expected} rows were written and {row and row[0]} read back.")
+    return fingerprint
 
 
 def _swap(copy: Path, target: Path) -> None:
@@ -185,6 +267,13 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _count(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
-    row = connection.execute(f"select count(*) from {relation}").fetchone()  # noqa: S608
-    return row[0] if row else 0
+def _forget(connection: duckdb.DuckDBPyConnection, build: _Build, fingerprint: str) -> None:
+    """Remove what only older files need. A file that is put back from before then is written anew.
+
+    The new file is in place: where this fails, the next publish does it.
+    """
+    with contextlib.suppress(duckdb.Error):
+        connection.execute("begin")
+        connection.execute("delete from raw.publications where fingerprint != ?", [fingerprint])
+        forget_changes(connection, build.build_id)
+        connection.execute("commit")

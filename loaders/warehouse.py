@@ -26,6 +26,7 @@ LOCK_FILE = "meterhouse.lock"
 # raw.event_keys holds one row for each of raw.events: eight bytes of its key, to search all history without reading it.
 # raw.model_changes says of each table that grows with events what a build did to it: made it anew (is_whole), or else
 # changed the rows that changes.<model> names: build_id, and the columns that tell them from the table's other rows.
+# raw.publications knows the published file again, to copy it: its size, and that of the last one that was written anew.
 RAW_TABLES = """
 create schema if not exists raw;
 
@@ -99,6 +100,12 @@ create table if not exists raw.model_changes (
     build_id bigint not null, model varchar not null, is_whole boolean not null
 );
 create schema if not exists changes;
+
+create table if not exists raw.publications (
+    fingerprint varchar not null, built_at timestamp not null, meterhouse_version varchar not null,
+    byte_count bigint not null, row_count bigint not null,
+    byte_count_anew bigint not null, row_count_anew bigint not null
+);
 """
 
 # The first eight bytes of a key. Two keys may share them: what matches is compared whole.
@@ -245,6 +252,15 @@ def open_work_file(home: Home, *, memory_limit: str | None = None) -> Iterator[d
             raise HomeError(f"{what}\nFree some space or check the disk, then run the same command again.") from error
         finally:
             connection.close()
+
+
+def attach_copy(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool = False) -> None:
+    """Attach a file that is to be published as `published`, and make it where there is none.
+
+    A file that is not whole is thrown away, so it needs no log; 1.1 is the oldest engine that dashboards bundle.
+    """
+    options = "read_only" if read_only else "storage_version 'v1.0.0', recovery_mode no_wal_writes"
+    connection.execute(f"attach {quote_literal(str(path))} as published ({options})")
 
 
 @contextlib.contextmanager

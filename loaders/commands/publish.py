@@ -29,5 +29,7 @@ def run_publish(settings: Settings) -> "Publication":
     from loaders.warehouse import Home
 
     publication = publish(Home(settings.home))
-    click.echo(f"Published {publication.table_count} tables.", err=True)
+    # Beside `publication`, which says when, and so always changes.
+    changed = "" if publication.changed_count is None else f", {publication.changed_count} of them changed"
+    click.echo(f"Published {publication.table_count} tables{changed}.", err=True)
     return publication

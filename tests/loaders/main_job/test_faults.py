@@ -143,6 +143,56 @@ def test_publish_on_a_failing_disk_leaves_the_old_file_or_the_new_one(
         shutil.rmtree(home)
 
 
+def change_some_usage(home: Path) -> None:
+    """A build that passed and changed some rows of the largest table, as the project's macros record it."""
+    from loaders.warehouse import Home, open_work_file
+
+    with open_work_file(Home(home)) as connection:
+        connection.execute(
+            """
+            insert into raw.builds by name
+            select * replace (build_id + 1 as build_id, finished_at + interval '1' hour as finished_at)
+            from raw.builds order by build_id desc limit 1;
+            create or replace table changes.usage_events as
+            select (select max(build_id) from raw.builds) as build_id, usage_event_key
+            from marts.usage_events where hash(usage_event_key) % 20 = 0;
+            insert into raw.model_changes select max(build_id), 'usage_events', false from raw.builds;
+            update marts.usage_events set event_name = event_name || '!' where hash(usage_event_key) % 20 = 0;
+            """
+        )
+
+
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["some", "every"])
+@pytest.mark.parametrize(("calls", "how"), FAULTS)
+def test_publish_of_changes_on_a_failing_disk_leaves_the_old_file_or_the_new_one(
+    shim: Path, world: World, tmp_path: Path, calls: str, how: dict[str, str], every: bool
+) -> None:
+    start, calm = tmp_path / "start", tmp_path / "calm"
+    start.mkdir()
+    for name in ("meterhouse.duckdb", "published.duckdb"):
+        shutil.copy2(world.home / name, start / name)
+    old = published_content(start)
+    change_some_usage(start)
+    shutil.copytree(start, calm)
+    assert "1 of them changed" in meterhouse("publish", home=calm).stderr
+    new = published_content(calm)
+    assert old != new
+    faults = Faults(shim, tmp_path, start, calls, how)
+    for number in faults.numbers("publish", every=every):
+        home, done = faults.run(number, "publish")
+        assert_told(done)
+        content = published_content(home)
+        assert content in (old, new), number
+        if done.returncode == 0:
+            assert content == new, number
+        if "The last file stays" in done.stderr:
+            assert content == old, number
+        meterhouse("publish", home=home)
+        assert published_content(home) == new, number
+        assert list(home.glob(".published*")) == [], number
+        shutil.rmtree(home)
+
+
 def test_publish_after_a_failed_one_is_new(shim: Path, world: World, tmp_path: Path) -> None:
     faults = Faults(shim, tmp_path, world.home, "write", FROM_THEN_ON)
     home, done = faults.run(20, "publish")

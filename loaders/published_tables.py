@@ -1,0 +1,215 @@
+"""The tables of a published file: written anew or changed in a copy of the last one, then read back and compared.
+
+The file is attached to the work file's connection as `published` (see `attach_copy`).
+"""
+
+from dataclasses import dataclass
+
+import duckdb
+
+from loaders.changes import Changes, changes_since, matching_rows
+from loaders.warehouse import quote_identifier, quote_literal
+
+# What is published: every table of the marts, and the reference data that users join.
+MARTS = "marts"
+REFERENCE_TABLES = ("currencies",)
+PUBLICATION = "publication"
+
+# From this part of its rows on a table is written anew, and of all rows the file: that leaves no holes.
+_LARGE_PART = 1 / 3
+
+_TABLES = """
+select t.schema_name, t.table_name, t.comment,
+    list((c.column_name, c.data_type, c.comment) order by c.column_index)
+from duckdb_tables() as t
+inner join duckdb_columns() as c
+    on t.database_name = c.database_name and t.schema_name = c.schema_name and t.table_name = c.table_name
+where not t.internal and t.database_name = $database
+group by all order by t.table_name
+"""
+
+
+class CopyDiffersError(Exception):
+    """What was read back is not what the models hold."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as it stands in one of the two files: its columns are names, types and comments in order."""
+
+    schema: str
+    name: str
+    comment: str | None
+    columns: tuple[tuple[str, str, str | None], ...]
+
+    @property
+    def source(self) -> str:
+        """The table in the work file, as SQL."""
+        return f"{quote_identifier(self.schema)}.{quote_identifier(self.name)}"
+
+    @property
+    def target(self) -> str:
+        """The table in the published file, as SQL."""
+        return f"published.main.{quote_identifier(self.name)}"
+
+    @property
+    def shape(self) -> list[tuple[str, str]]:
+        """Names and types, in order."""
+        return [(name, data_type) for name, data_type, _ in self.columns]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a table needs: all rows written (`changes` is None), those that match, or none (no keys)."""
+
+    table: Table
+    row_count: int
+    changes: Changes | None = None
+
+    @property
+    def is_change(self) -> bool:
+        """Whether anything is written."""
+        return self.changes is None or bool(self.changes.keys)
+
+
+def source_tables(connection: duckdb.DuckDBPyConnection) -> list[Table]:
+    """The tables of the work file that are published."""
+    row = connection.execute("select current_database()").fetchone()
+    return [
+        table
+        for table in _tables(connection, row[0] if row else "")
+        if table.schema == MARTS or (table.schema == "reference" and table.name in REFERENCE_TABLES)
+    ]
+
+
+def _tables(connection: duckdb.DuckDBPyConnection, database: str) -> list[Table]:
+    rows = connection.execute(_TABLES, {"database": database}).fetchall()
+    return [Table(schema, name, comment, tuple(map(tuple, columns))) for schema, name, comment, columns in rows]
+
+
+def plan_whole(connection: duckdb.DuckDBPyConnection, tables: list[Table]) -> list[Step]:
+    """Every table written anew."""
+    return [_whole(connection, table) for table in tables]
+
+
+def plan_changes(connection: duckdb.DuckDBPyConnection, tables: list[Table], since: int) -> list[Step] | None:
+    """What the copy of a file from build `since` needs to hold what the tables hold now; None where that is too much.
+
+    Comments are not in the plan: see `write`.
+    """
+    copied = {table.name: table for table in _tables(connection, "published")}
+    steps = [_plan(connection, table, copied.get(table.name), since) for table in tables]
+    written = sum(step.row_count for step in steps if step.is_change)
+    return steps if written <= count_rows(connection) * _LARGE_PART else None
+
+
+def count_rows(connection: duckdb.DuckDBPyConnection) -> int:
+    """The rows of all tables that are published."""
+    return sum(_count(connection, table.source) for table in source_tables(connection))
+
+
+def _plan(connection: duckdb.DuckDBPyConnection, table: Table, copied: Table | None, since: int) -> Step:
+    if copied is None or copied.shape != table.shape:
+        return _whole(connection, table)
+    changes = changes_since(connection, table.name, {name for name, _ in table.shape}, since)
+    if changes is None:
+        is_equal = _count(connection, table.source) == _count(connection, table.target) and (
+            _digest(connection, table.source) == _digest(connection, table.target)
+        )
+        return Step(table, 0, Changes(is_whole=False)) if is_equal else _whole(connection, table)
+    if changes.is_whole:
+        return _whole(connection, table)
+    if not changes.keys:
+        return Step(table, 0, changes)
+    return _plan_rows(connection, table, changes)
+
+
+def _plan_rows(connection: duckdb.DuckDBPyConnection, table: Table, changes: Changes) -> Step:
+    rows = _rows_to_write(table)
+    connection.execute(
+        f"create or replace temp table {rows} as "  # noqa: S608
+        f"select * from {table.source} where rowid in ({matching_rows(table.source, changes)})"
+    )
+    count = _count(connection, rows)
+    if count > _count(connection, table.source) * _LARGE_PART:
+        return _whole(connection, table)
+    return Step(table, count, changes)
+
+
+def _whole(connection: duckdb.DuckDBPyConnection, table: Table) -> Step:
+    return Step(table, _count(connection, table.source))
+
+
+def _rows_to_write(table: Table) -> str:
+    return f"temp.{quote_identifier('rows of ' + table.name)}"
+
+
+def write(connection: duckdb.DuckDBPyConnection, steps: list[Step]) -> None:
+    """Carry out a plan in `published`, in the caller's transaction: tables, rows, comments; others are dropped."""
+    copied = {table.name: table for table in _tables(connection, "published")}
+    for name in copied.keys() - {step.table.name for step in steps} - {PUBLICATION}:
+        connection.execute(f"drop table published.main.{quote_identifier(name)}")
+    for step in steps:
+        if step.changes is None:
+            connection.execute(f"create or replace table {step.table.target} as from {step.table.source}")
+            _write_comments(connection, step.table, None)
+        else:
+            if step.changes.keys:
+                _write_rows(connection, step.table, step.changes)
+            _write_comments(connection, step.table, copied[step.table.name])
+
+
+def _write_rows(connection: duckdb.DuckDBPyConnection, table: Table, changes: Changes) -> None:
+    connection.execute(
+        f"delete from {table.target} where rowid in ({matching_rows(table.target, changes)})"  # noqa: S608
+    )
+    connection.execute(f"insert into {table.target} from {_rows_to_write(table)}")
+
+
+def _write_comments(connection: duckdb.DuckDBPyConnection, table: Table, copied: Table | None) -> None:
+    """Carry the documentation over, so that a database browser shows it."""
+    if table.comment != (copied and copied.comment):
+        connection.execute(f"comment on table {table.target} is {_text(table.comment)}")
+    known = {name: comment for name, _, comment in copied.columns} if copied else {}
+    for name, _, comment in table.columns:
+        if comment != known.get(name):
+            connection.execute(f"comment on column {table.target}.{quote_identifier(name)} is {_text(comment)}")
+
+
+def _text(comment: str | None) -> str:
+    return "null" if comment is None else quote_literal(comment)
+
+
+def check(connection: duckdb.DuckDBPyConnection, steps: list[Step]) -> None:
+    """Compare `published` with the models: the number of every table's rows, and every value that was written.
+
+    Raises CopyDiffersError where anything is off.
+    """
+    for step in steps:
+        table = step.table
+        if (read := _count(connection, table.target)) != (expected := _count(connection, table.source)):
+            raise CopyDiffersError(f"{table.name}: the model has {expected} rows and {read} were read back")
+        if step.is_change and _written(connection, step) != _read_back(connection, step):
+            raise CopyDiffersError(f"{table.name}: what was read back is not what the model holds")
+
+
+def _written(connection: duckdb.DuckDBPyConnection, step: Step) -> tuple[int, int]:
+    return _digest(connection, step.table.source if step.changes is None else _rows_to_write(step.table))
+
+
+def _read_back(connection: duckdb.DuckDBPyConnection, step: Step) -> tuple[int, int]:
+    target = step.table.target
+    if step.changes is None:
+        return _digest(connection, target)
+    return _digest(connection, f"(from {target} where rowid in ({matching_rows(target, step.changes)}))")
+
+
+def _digest(connection: duckdb.DuckDBPyConnection, relation: str) -> tuple[int, int]:
+    """Number of rows and sum of their hashes: no order matters, and a row that is there twice counts twice."""
+    row = connection.execute(f"select count(*), sum(hash(t)) from {relation} as t").fetchone()  # noqa: S608
+    return (row[0], row[1] or 0) if row else (0, 0)
+
+
+def _count(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
+    row = connection.execute(f"select count(*) from {relation}").fetchone()  # noqa: S608
+    return row[0] if row else 0
