@@ -26,6 +26,7 @@ LOCK_FILE = "meterhouse.lock"
 # raw.event_keys holds one row for each of raw.events: eight bytes of its key, to search all history without reading it.
 # raw.model_changes says of each table that grows with events what a build did to it: made it anew (is_whole), or else
 # changed the rows that changes.<model> names: build_id, and the columns that tell them from the table's other rows.
+# Schema applied keeps small tables as the last build applied them to events; the next one looks at what differs.
 # raw.publications knows the published file again, to copy it: its size, and that of the last one that was written anew.
 RAW_TABLES = """
 create schema if not exists raw;
@@ -93,13 +94,20 @@ create table if not exists raw.builds (
     finished_at timestamp, is_complete boolean not null, succeeded boolean, through_load_id bigint not null
 );
 alter table raw.builds add column if not exists project varchar;
+alter table raw.builds add column if not exists definitions varchar;
 
 create table if not exists raw.increments (model varchar primary key, definition varchar not null);
+alter table raw.increments add column if not exists through_load_id bigint;
 
 create table if not exists raw.model_changes (
     build_id bigint not null, model varchar not null, is_whole boolean not null
 );
 create schema if not exists changes;
+
+create schema if not exists applied;
+create table if not exists applied.last_build (
+    build_id bigint not null, through_load_id bigint not null, definitions varchar not null
+);
 
 create table if not exists raw.publications (
     fingerprint varchar not null, built_at timestamp not null, meterhouse_version varchar not null,

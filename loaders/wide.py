@@ -124,6 +124,7 @@ def script(state_text: str) -> str:
         new = claim_columns(relation_name, stored, nodes[target.event_name], state.column_limit, state.keywords)
         statements += _keep(new)
         statements += _write(state, target, relation_name, stored, new, nodes[target.event_name])
+        statements += _record(state, target, relation_name)
     written = [(given | claimed)[target.event_name] for target in state.targets]
     statements += _settle(state, written)
     return "".join(f"{statement};\n" for statement in statements)
@@ -285,6 +286,26 @@ def _forget_changed(state: State, relation_name: str, table: str) -> list[str]:
         return []
     earlier = f"select {KEY} from {state.changed} where load_id <= {through}"  # noqa: S608
     return [f"delete from {table} where {KEY} in ({earlier})"]  # noqa: S608
+
+
+def _record(state: State, target: Target, relation_name: str) -> list[str]:
+    """Say what the build did to the relation, as `record_change` does for models: see raw.model_changes."""
+    build, name = "(select max(build_id) from raw.builds)", quote_literal(relation_name)
+    statements = [
+        f"delete from raw.model_changes where model = {name} and build_id = {build}",  # noqa: S608
+        f"insert into raw.model_changes values ({build}, {name}, {str(target.is_anew).lower()})",  # noqa: S608
+    ]
+    changes = f"changes.{quote_identifier(relation_name)}"
+    if target.is_anew:
+        return [*statements, f"drop table if exists {changes}"]
+    # What is gone has no event name any more: such a key is in no other relation either.
+    named = f"select {KEY} from {state.batch} where event_name != {quote_literal(target.event_name)}"  # noqa: S608
+    return [
+        *statements,
+        f"create table if not exists {changes} (build_id bigint, {KEY} varchar)",
+        f"delete from {changes} where build_id = {build} or build_id < {build} - 100",  # noqa: S608
+        f"insert into {changes} select distinct {build}, {KEY} from {state.changed} where {KEY} not in ({named})",  # noqa: S608
+    ]
 
 
 def _insert(table: str, source: str, event_name: str, columns: list[Column], nodes: list[Node]) -> str:

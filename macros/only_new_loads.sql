@@ -1,10 +1,11 @@
 {#
     For incremental models that read raw records, which only ever grow, load after load: a condition that leaves out the
-    loads that the model has. The watermark is a literal, so that DuckDB's zone maps leave old loads unread.
+    loads that the model has read, those without a row for it too. The watermark is a literal, so that DuckDB's zone maps
+    leave old loads unread.
 #}
 {% macro only_new_loads() %}
     {%- if execute and model.resource_type == 'model' and is_incremental() -%}
-        and load_id > {{ run_query('select coalesce(max(load_id), 0) from ' ~ this).columns[0].values()[0] }}
+        and load_id > {{ literal_of("select coalesce(max(through_load_id), 0) from raw.increments where model = '" ~ model.name ~ "'") }}
     {%- endif -%}
 {% endmacro %}
 
@@ -14,9 +15,13 @@
     it is built; one whose definition has changed since is dropped before a build, which then makes it anew.
 #}
 {% macro record_increment() %}
-    {%- if model.config.materialized == 'incremental' -%}
+    {%- if model.config.materialized == 'incremental' and not model.config.touched_by -%}
         insert or replace into raw.increments
-        values ('{{ model.name }}', '{{ local_md5(model.raw_code) }}' || getvariable('meterhouse_macros'))
+        select
+            '{{ model.name }}',
+            '{{ local_md5(model.raw_code) }}' || getvariable('meterhouse_macros'),
+            coalesce(max(load_id), 0)
+        from raw.loads
     {%- endif -%}
 {% endmacro %}
 
@@ -24,7 +29,8 @@
 {% macro drop_outdated_increments() %}
     {# A model outside the selection is not made anew: it stays as it is until its turn. #}
     {% for node in graph.nodes.values()
-        if node.unique_id in selected_resources and node.resource_type == 'model' and node.config.materialized == 'incremental' %}
+        if node.unique_id in selected_resources and node.resource_type == 'model' and node.config.materialized == 'incremental'
+        and not node.config.touched_by %}
         {% set recorded = run_query(
             "select count(*) from raw.increments where model = '" ~ node.name ~ "' and definition = '"
             ~ local_md5(node.raw_code) ~ "' || getvariable('meterhouse_macros')"

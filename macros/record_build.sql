@@ -6,14 +6,7 @@
 {% macro record_build_start() %}
     {% if execute and flags.WHICH in ['build', 'run', 'seed'] %}
         {% do drop_outdated_increments() %}
-        {# Unit tests judge the models with made-up rows: leaving them out leaves nothing of the build out. #}
-        {# What `meterhouse run` leaves out is known to be as the last complete build left it: that counts as built. #}
-        {% set selection = (invocation_args_dict.get('select') or []) | join(' ') %}
-        {% set may_be_complete = flags.WHICH == 'build'
-            and (invocation_args_dict.get('exclude') or []) | list in [[], ['test_type:unit']]
-            and not invocation_args_dict.get('selector')
-            and not invocation_args_dict.get('resource_types')
-            and not invocation_args_dict.get('exclude_resource_types') %}
+        {% do drop_unless_built() %}
         insert into raw.builds
         select
             coalesce(max(build_id), 0) + 1,
@@ -21,12 +14,12 @@
             getvariable('meterhouse_as_of'),
             timestamp '{{ run_started_at.strftime("%Y-%m-%d %H:%M:%S.%f") }}',
             null,
-            {{ 'true' if may_be_complete else 'false' }}
-            and '{{ selection | replace("'", "''") }}' = coalesce(getvariable('meterhouse_affected'), ''),
+            {{ 'true' if is_complete_build() else 'false' }},
             null,
             coalesce((select max(load_id) from raw.loads), 0),
             {# What a command line adds to the project's variables is not to be seen in its files. #}
-            {{ 'null' if invocation_args_dict.get('vars') else "getvariable('meterhouse_project')" }}
+            {{ 'null' if invocation_args_dict.get('vars') else "getvariable('meterhouse_project')" }},
+            {{ definitions_of_this_build() }}
         from raw.builds;
         {# So that no test takes a large table that was left out for one of which nothing is known. #}
         {% for node in graph.nodes.values()
@@ -37,6 +30,13 @@
                 build_id = (select max(build_id) from raw.builds)
                 and is_complete;
         {% endfor %}
+        {% if not selected_resources | select('equalto', 'model.' ~ project_name ~ '.metadata_columns') | list %}
+            insert into raw.model_changes
+            select builds.build_id, relations.relation_name, false
+            from raw.builds as builds
+            inner join raw.wide_relations as relations on relations.through_load_id is not null
+            where builds.build_id = (select max(build_id) from raw.builds) and builds.is_complete;
+        {% endif %}
     {% endif %}
 {% endmacro %}
 
@@ -47,6 +47,30 @@
         set
             finished_at = (now() at time zone 'UTC'),
             succeeded = {{ 'false' if failed else 'true' }}
-        where build_id = (select max(build_id) from raw.builds) and finished_at is null
+        where build_id = (select max(build_id) from raw.builds) and finished_at is null;
+        {# Also where a test failed: the models are whole all the same. #}
+        {% set lacking = results | selectattr('node.resource_type', 'equalto', 'model') | rejectattr('status', 'equalto', 'success') | list %}
+        {% if flags.WHICH != 'seed' and not lacking and has_every_model() %}{{ remember_what_was_applied() }}{% endif %}
     {% endif %}
+{% endmacro %}
+
+
+{% macro is_complete_build() %}
+    {% do return(flags.WHICH == 'build' and has_every_model()) %}
+{% endmacro %}
+
+
+{#
+    Unit tests judge the models with made-up rows: leaving them out leaves nothing of the build out. What `meterhouse run`
+    leaves out is known to be as the last complete build left it.
+#}
+{% macro has_every_model() %}
+    {% set selection = (invocation_args_dict.get('select') or []) | join(' ') %}
+    {% do return(
+        (invocation_args_dict.get('exclude') or []) | list in [[], ['test_type:unit']]
+        and not invocation_args_dict.get('selector')
+        and not invocation_args_dict.get('resource_types')
+        and not invocation_args_dict.get('exclude_resource_types')
+        and selection == run_query("select coalesce(getvariable('meterhouse_affected'), '')").columns[0].values()[0]
+    ) %}
 {% endmacro %}

@@ -4,10 +4,10 @@
     "null" from a query as none.
 #}
 {% macro write_wide_relations(changed=none) %}
-    {% set events = ref('int_usage_events_attributed') %}
+    {% set events, structures = ref('int_usage_events_attributed'), ref('int_metadata_structures') %}
     {% if execute %}
         {% set batch = none if changed is none else take_changed_events(events, changed) %}
-        {% do return(run_query(wide_relations_query(events, batch, changed)).columns[0].values()[0] or '') %}
+        {% do return(run_query(wide_relations_query(events, structures, batch, changed)).columns[0].values()[0] or '') %}
     {% endif %}
 {% endmacro %}
 
@@ -36,7 +36,7 @@
 
 
 {# A query that gathers what the script depends on: names given so far, and the places and types that events carry. #}
-{% macro wide_relations_query(events, batch, changed) %}
+{% macro wide_relations_query(events, structures, batch, changed) %}
 {%- set wanted = dbt.string_literal(dbt.escape_single_quotes(tojson(var('wide_event_names') or []))) -%}
 {%- set schema = generate_schema_name('marts', none) | trim %}
 with recursive
@@ -51,8 +51,8 @@ event_names as (
 
     select
         event_name,
-        count(*) as event_count
-    from {{ events }}
+        cast(sum(event_count) as bigint) as event_count
+    from {{ structures }}
     group by event_name
 
 ),

@@ -203,7 +203,7 @@ def test_commit_that_says_ok_and_writes_nothing_is_noticed(landing: Landing) -> 
     with open_work_file(landing.home) as connection:
         file = _FileLanding(connection, landing.home, "a.jsonl", 1, 1, LoadOptions(), NOW)
         connection.execute("begin")
-        connection.execute("insert into raw.increments values ('a', 'b')")
+        connection.execute("insert into raw.increments values ('a', 'b', 1)")
         with pytest.raises(duckdb.Error):
             connection.execute("select * from nothing")
 

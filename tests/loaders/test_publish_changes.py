@@ -62,7 +62,7 @@ class Warehouse:
             for change in changes:
                 change(work)
             work.execute(
-                "insert into raw.builds values (?, 'build', ?, ?, ?, ?, ?, 0, 'project')",
+                "insert into raw.builds values (?, 'build', ?, ?, ?, ?, ?, 0, 'project', 'definitions')",
                 [*row, ends != "partial", {"killed": None, "failed": False}.get(ends, True)],
             )
             for model in ("usage_events", "usage_daily") if tells else ():

@@ -14,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from loaders.exact import exact_metadata_numbers
+from loaders.warehouse import RAW_TABLES
 from loaders.wide import OTHER, Column, Node, State, Target, claim_columns, claim_relations, script, slug
 
 KEYWORDS = ["select", "order", "left"]
@@ -154,10 +155,8 @@ def nodes_of(texts: list[str]) -> list[Node]:
 def warehouse(texts: list[str]) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     connection.execute(
-        "create schema raw; create schema marts;"
-        "create table raw.wide_relations (relation_name varchar, event_name varchar, through_load_id bigint);"
-        "create table raw.wide_columns (relation_name varchar, position integer, column_name varchar, pointer varchar, "
-        "property_path varchar, value_type varchar);"
+        f"{RAW_TABLES}; create schema marts; insert into raw.builds values "
+        "(1, 'build', '2026-01-01', '2026-01-01', null, true, null, 1, null, null);"
         "create table events (usage_event_key varchar, event_name varchar, metadata varchar, exact_numbers varchar)"
     )
     rows = []

@@ -15,6 +15,7 @@ counts as (
         'counted' as layer,
         count(*) as event_count
     from {{ ref('int_usage_events_counted') }}
+    where is_counted
     group by organization_id
     union all
     select

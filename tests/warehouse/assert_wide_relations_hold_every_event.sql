@@ -1,22 +1,31 @@
-{# A wide relation has one row per event of its name: with one missing or twice, counts and sums from it are wrong. #}
+{#
+    A wide relation has one row per event of its name: with one missing or twice, counts and sums from it are wrong. Each
+    event is looked for where usage was made anew. Else the numbers of rows are compared: what changed was deleted and
+    inserted by the same keys, so a row too many or too few shows in them.
+#}
+{% set is_whole = changes_to_test(ref('usage_events')) is none %}
+{% set daily, events = ref('usage_daily'), ref('usage_events') %}
 
 -- depends_on: {{ ref('metadata_columns') }}
 
-{% set keys %}
+{% set rows %}
     select
         string_agg(
-            'select ''' || relation_name || ''' as relation_name, usage_event_key from marts.' || relation_name, ' union all '
+            'select ''' || relation_name || ''' as relation_name, '
+            || '{{ "usage_event_key, 1" if is_whole else "''all'' as usage_event_key, count(*)" }} as row_count from marts.'
+            || relation_name,
+            ' union all '
         )
     from {{ source('raw', 'wide_relations') }}
     where through_load_id is not null
 {% endset %}
-{% set unions = run_query(keys).columns[0].values()[0] if execute else none %}
+{% set unions = run_query(rows).columns[0].values()[0] if execute else none %}
 
 with
 
 wide_events as (
 
-    {{ unions or 'select null as relation_name, null as usage_event_key where false' }}
+    {{ unions or 'select null as relation_name, null as usage_event_key, 0 as row_count where false' }}
 
 ),
 
@@ -30,22 +39,37 @@ relations as (
 usage_events as (
 
     select
-        usage_events.usage_event_key,
-        relations.relation_name
-    from {{ ref('usage_events') }} as usage_events
+        relations.relation_name,
+        {{ 'usage_events.usage_event_key' if is_whole else "'all'" }} as usage_event_key,
+        {{ '1' if is_whole else 'usage_events.event_count' }} as row_count
+    from {{ events if is_whole else daily }} as usage_events
     inner join relations on usage_events.event_name = relations.event_name
+
+),
+
+all_rows as (
+
+    select
+        relation_name,
+        usage_event_key,
+        row_count as event_count,
+        0 as wide_event_count
+    from usage_events
+    union all
+    select
+        relation_name,
+        usage_event_key,
+        0 as event_count,
+        row_count as wide_event_count
+    from wide_events
 
 )
 
 select
-    coalesce(usage_events.relation_name, wide_events.relation_name) as relation_name,
-    coalesce(usage_events.usage_event_key, wide_events.usage_event_key) as usage_event_key,
-    count(usage_events.usage_event_key) as event_count,
-    count(wide_events.usage_event_key) as wide_event_count
-from usage_events
-full outer join wide_events
-    on
-        usage_events.relation_name = wide_events.relation_name
-        and usage_events.usage_event_key = wide_events.usage_event_key
-group by all
-having count(usage_events.usage_event_key) != 1 or count(wide_events.usage_event_key) != 1
+    relation_name,
+    usage_event_key,
+    sum(event_count) as event_count,
+    sum(wide_event_count) as wide_event_count
+from all_rows
+group by relation_name, usage_event_key
+having sum(event_count) != sum(wide_event_count) or (usage_event_key != 'all' and sum(event_count) != 1)

@@ -65,7 +65,7 @@ customer_meters as (
         organization_id,
         customer_key,
         meter_id
-    from {{ ref('int_metered_events') }}
+    from {{ ref('int_customers_metered') }}
     union
     select
         granted_credits.organization_id,

@@ -1,6 +1,6 @@
 {#
-    One row per organization and distinct combination of the values that its meters' filters read. Events that agree in
-    these are judged once, by Polar's Python matcher; most organizations have a few hundred such combinations.
+    One row per usage event that this build measures, with the values that its organization's meters' filters read. Events
+    that agree in these are judged once, by Polar's Python matcher; most organizations have a few hundred combinations.
 #}
 
 with
@@ -34,7 +34,7 @@ filter_reads as (
 
 usage_events as (
 
-    select * from {{ ref('int_usage_events_attributed') }}
+    select * from {{ ref('int_usage_events_attributed') }}{{ touched_only('int_metering_touched') }}
 
 ),
 

@@ -1,3 +1,7 @@
+{{ config(
+    materialized='incremental', incremental_strategy='touched', touched_by='int_metering_touched'
+) }}
+
 {#
     One row per usage event and meter whose filter it passes, with what it counts for. These are facts of the event and
     the meter's definition; nothing here changes when a period closes.
@@ -44,13 +48,18 @@ matches as (
 
 usage_events as (
 
-    select * from {{ ref('int_usage_events_attributed') }}
+    select * from {{ ref('int_usage_events_attributed') }}{{ touched_only('int_metering_touched') }}
+    {# The join with signatures would else be what its rows are filtered by, and read all of them. #}
+    where {{ within_span('int_metering_touched', 'load_id', 'load_id', 'load_id') }}
 
 ),
 
 matched_events as (
 
     select
+        usage_events.load_id,
+        usage_events.file_number,
+        usage_events.record_number,
         usage_events.usage_event_key,
         usage_events.organization_id,
         usage_events.customer_key,

@@ -1,10 +1,14 @@
+{{ config(
+    materialized='incremental', incremental_strategy='touched', touched_by='int_routing_touched'
+) }}
+
 {# One row per usage event and meter, with the subscription, price and period it goes to, or the reason why it does not. #}
 
 with
 
 metered_events as (
 
-    select * from {{ ref('int_metered_events') }}
+    select * from {{ ref('int_metered_events') }}{{ touched_only('int_routing_touched') }}
 
 ),
 

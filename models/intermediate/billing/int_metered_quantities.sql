@@ -1,3 +1,8 @@
+{{ config(
+    materialized='incremental', incremental_strategy='touched',
+    touched_by='int_periods_touched', touched_on=['billing_period_key']
+) }}
+
 {#
     One row per billing period and price that is carried when the period closes, usage or not; max, min, avg and unique
     meters have one row per meter. Units are added as decimals (a sum of doubles differs from run to run) and are a
@@ -44,7 +49,9 @@ subscriptions as (
 routed_events as (
 
     select * from {{ ref('int_metered_events_routed') }}
-    where reason is null and billing_period_key is not null
+    where
+        reason is null and billing_period_key is not null
+        and {{ within_span('int_periods_touched', 'received_at', 'received_from_at', 'received_to_at') }}
 
 ),
 
@@ -71,7 +78,7 @@ closing_prices as (
         carried_prices.currency,
         meters.aggregation_function,
         meters.is_summable
-    from periods
+    from periods{{ touched_only('int_periods_touched', ['billing_period_key']) }}
     inner join carried_prices
         on
             periods.subscription_key = carried_prices.subscription_key

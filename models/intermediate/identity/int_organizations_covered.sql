@@ -3,9 +3,9 @@
 
 with
 
-usage_events as (
+spans as (
 
-    select * from {{ ref('stg_polar__usage_events') }}
+    select * from {{ ref('int_usage_spans') }}
 
 ),
 
@@ -23,7 +23,7 @@ syncs as (
 
 organizations as (
 
-    select organization_id from usage_events
+    select organization_id from spans
     union
     select organization_id from system_events
     union
@@ -39,12 +39,14 @@ usage_spans as (
 
     select
         organization_id,
-        min(coalesce(sent_at, landed_at)) as first_at,
-        max(coalesce(sent_at, landed_at)) as last_at,
-        max(greatest(coalesce(sent_at, landed_at), ingested_at)) as last_received_at,
-        min(coalesce(sent_at, landed_at)) filter (where shape = 'recorded') as first_recorded_at,
-        max(coalesce(sent_at, landed_at)) filter (where shape = 'recorded') as last_recorded_at
-    from usage_events
+        min(first_at) as first_at,
+        max(last_at) as last_at,
+        max(last_received_at) as last_received_at,
+        min(first_at) filter (where shape = 'recorded') as first_recorded_at,
+        max(last_at) filter (where shape = 'recorded') as last_recorded_at,
+        min(first_at) filter (where shape = 'submitted') as first_submitted_at,
+        max(last_at) filter (where shape = 'submitted') as last_submitted_at
+    from spans
     group by organization_id
 
 ),
@@ -105,7 +107,9 @@ covered_organizations as (
         {# The last instant of which anything is known, whatever as_of is. #}
         greatest(usage_spans.last_received_at, system_spans.last_at, order_spans.last_at) as last_record_at,
         least(usage_spans.first_recorded_at, sync_spans.covered_from_at) as recorded_usage_from_at,
-        greatest(usage_spans.last_recorded_at, sync_spans.covered_to_at) as recorded_usage_to_at
+        greatest(usage_spans.last_recorded_at, sync_spans.covered_to_at) as recorded_usage_to_at,
+        usage_spans.first_submitted_at as submitted_usage_from_at,
+        usage_spans.last_submitted_at as submitted_usage_to_at
     from organizations
     left join usage_spans on organizations.organization_id = usage_spans.organization_id
     left join system_spans on organizations.organization_id = system_spans.organization_id

@@ -6,10 +6,9 @@
 
 with
 
-routed_events as (
+late_events as (
 
-    select * from {{ ref('int_metered_events_routed') }}
-    where reason is null and billing_period_key is not null
+    select * from {{ ref('int_late_events') }}
 
 ),
 
@@ -28,21 +27,6 @@ quantities as (
 carried_prices as (
 
     select * from {{ ref('int_carried_prices') }}
-
-),
-
-late_events as (
-
-    select
-        routed_events.usage_event_key,
-        routed_events.billing_period_key,
-        routed_events.subscription_key,
-        routed_events.price_id,
-        routed_events.occurred_at,
-        routed_events.units
-    from routed_events
-    inner join periods on routed_events.billing_period_key = periods.billing_period_key
-    where routed_events.occurred_at < periods.period_start_at
 
 ),
 

@@ -1,101 +1,89 @@
+{{ config(
+    materialized='incremental', incremental_strategy='touched', touched_by='int_usage_events_changed'
+) }}
+
+{# One row per usage event that counts, with its customer and member and everything it carries. #}
+
 with
 
 usage_events as (
 
-    select * from {{ ref('int_usage_events_counted') }}
+    select * from {{ ref('int_usage_events_counted') }}{{ touched_only('int_usage_events_changed') }}
+    where is_counted
 
 ),
 
-customers as (
+events_of_customers as (
 
-    select * from {{ ref('int_customers_merged') }}
-
-),
-
-held_ids as (
-
-    select * from {{ ref('int_external_ids_held') }}
+    select * from {{ ref('int_usage_events_of_customers') }}{{ touched_only('int_usage_events_changed') }}
+    where is_counted
 
 ),
 
-known_members as (
+contents as (
 
-    select * from {{ ref('stg_polar__members') }}
-
-),
-
-attributed_events as (
-
-    select
-        usage_events.* exclude (customer_id),
-        coalesce(customers.customer_id, held_ids.customer_id) as known_customer_id,
-        {{ joined_customer_key('usage_events') }} as customer_key,
-        coalesce(usage_events.customer_id, held_ids.customer_id) as customer_id,
-        case
-            when customers.customer_key is not null then 'customer_id'
-            when held_ids.customer_key is not null then 'external_customer_id'
-            else 'unknown_customer'
-        end as attribution
-    from usage_events
-    {{ join_customers('usage_events') }}
+    select * from {{ ref('stg_polar__usage_events') }}{{ touched_only('int_usage_events_changed') }}
 
 ),
 
-member_sightings as (
+members as (
 
-    select
-        organization_id,
-        customer_key,
-        external_member_id,
-        member_id
-    from attributed_events
-    union all
-    select
-        known_members.organization_id,
-        customers.customer_key,
-        known_members.external_member_id,
-        known_members.member_id
-    from known_members
-    inner join customers
-        on
-            known_members.organization_id = customers.organization_id
-            and known_members.customer_id = customers.customer_id
-
-),
-
-{# A member seen under both ids is one member. #}
-member_pairs as (
-
-    select
-        organization_id,
-        customer_key,
-        external_member_id,
-        min(member_id) as member_id
-    from member_sightings
-    where member_id is not null and external_member_id is not null
-    group by organization_id, customer_key, external_member_id
-
-),
-
-member_attributed_events as (
-
-    select
-        attributed_events.* exclude (member_id),
-        coalesce(attributed_events.member_id, member_pairs.member_id) as member_id,
-        case
-            when coalesce(attributed_events.member_id, member_pairs.member_id) is not null
-                then {{ surrogate_key(["'member'", 'attributed_events.organization_id', 'attributed_events.customer_key', 'coalesce(attributed_events.member_id, member_pairs.member_id)']) }}
-            when attributed_events.external_member_id is not null
-                then {{ surrogate_key(["'external_member'", 'attributed_events.organization_id', 'attributed_events.customer_key', 'attributed_events.external_member_id']) }}
-            else 'unattributed'
-        end as member_key
-    from attributed_events
-    left join member_pairs
-        on
-            attributed_events.organization_id = member_pairs.organization_id
-            and attributed_events.customer_key = member_pairs.customer_key
-            and attributed_events.external_member_id = member_pairs.external_member_id
+    select * from {{ ref('int_members_paired') }}
 
 )
 
-select * from member_attributed_events
+select
+    usage_events.load_id,
+    usage_events.file_number,
+    usage_events.record_number,
+    usage_events.usage_event_key,
+    usage_events.organization_id,
+    usage_events.event_id,
+    usage_events.external_id,
+    usage_events.event_name,
+    usage_events.external_customer_id,
+    usage_events.external_member_id,
+    events_of_customers.known_customer_id,
+    events_of_customers.customer_id,
+    events_of_customers.customer_key,
+    events_of_customers.attribution,
+    coalesce(usage_events.member_id, members.member_id) as member_id,
+    {# A member seen under both ids is one member. #}
+    case
+        when coalesce(usage_events.member_id, members.member_id) is not null
+            then {{ surrogate_key(["'member'", 'usage_events.organization_id', 'events_of_customers.customer_key', 'coalesce(usage_events.member_id, members.member_id)']) }}
+        when usage_events.external_member_id is not null
+            then {{ surrogate_key(["'external_member'", 'usage_events.organization_id', 'events_of_customers.customer_key', 'usage_events.external_member_id']) }}
+        else 'unattributed'
+    end as member_key,
+    contents.cost_amount,
+    contents.cost_currency,
+    contents.llm_vendor,
+    contents.llm_model,
+    contents.llm_input_tokens,
+    contents.llm_cached_input_tokens,
+    contents.llm_output_tokens,
+    contents.llm_total_tokens,
+    contents.metadata,
+    contents.metadata_structure,
+    contents.exact_numbers,
+    usage_events.received_at_basis,
+    usage_events.occurred_at,
+    usage_events.received_at,
+    usage_events.landed_at
+from usage_events
+inner join contents
+    on
+        usage_events.load_id = contents.load_id
+        and usage_events.file_number = contents.file_number
+        and usage_events.record_number = contents.record_number
+inner join events_of_customers
+    on
+        usage_events.load_id = events_of_customers.load_id
+        and usage_events.file_number = events_of_customers.file_number
+        and usage_events.record_number = events_of_customers.record_number
+left join members
+    on
+        events_of_customers.organization_id = members.organization_id
+        and events_of_customers.customer_key = members.customer_key
+        and usage_events.external_member_id = members.external_member_id

@@ -1,24 +1,55 @@
+{{ config(
+    materialized='incremental', incremental_strategy='touched', touched_by='int_usage_events_touched'
+) }}
+
 {#
     Submitted and recorded copies of one usage, counted once: a recorded event with an external id is the copy of that
     submission; where recorded usage of the organization covers the time, other submissions were never recorded or are
     copies that cannot be told apart, and only recorded events count; elsewhere submissions count.
+
+    All events are here, with the decision: what does not count is what delivery_reconciliation asks about. Touched events
+    come with their copies, so that pairs are found among them.
 #}
 
 with
 
 first_reads as (
 
-    select * from {{ ref('stg_polar__usage_events') }}
+    select
+        load_id,
+        file_number,
+        record_number,
+        usage_event_key,
+        organization_id,
+        event_id,
+        external_id,
+        shape,
+        event_name,
+        customer_id,
+        external_customer_id,
+        member_id,
+        external_member_id,
+        parent_reference,
+        sent_at,
+        ingested_at,
+        landed_at
+    from {{ ref('stg_polar__usage_events') }}{{ touched_only('int_usage_events_touched') }}
 
 ),
 
+{# Whatever any read of an event knew is known; the largest does not depend on landing order. #}
 rereads as (
 
-    select * from {{ ref('stg_polar__event_rereads') }}
+    select
+        usage_event_key,
+        max(parent_reference) as parent_reference,
+        max(external_id) as external_id,
+        max(ingested_at) as ingested_at
+    from {{ ref('stg_polar__event_rereads') }}
+    group by usage_event_key
 
 ),
 
-{# Whatever any read of an event knew is known; greatest() skips nulls and does not depend on landing order. #}
 usage_events as (
 
     select
@@ -52,9 +83,13 @@ submissions as (
 
 ),
 
+{# An export that repeats an external id does not make two copies of one submission: the second is extra. #}
 recorded_events as (
 
-    select * from usage_events
+    select
+        *,
+        row_number() over (partition by organization_id, external_id order by usage_event_key) = 1 as is_first_of_its_id
+    from usage_events
     where shape = 'recorded'
 
 ),
@@ -84,52 +119,53 @@ late_landings as (
 
 ),
 
-counted_events as (
+judged_events as (
 
     select
-        recorded_events.* replace (
+        recorded_events.* exclude (is_first_of_its_id) replace (
             least(recorded_events.landed_at, submissions.landed_at) as landed_at
-        )
+        ),
+        true as is_counted,
+        {# A pair counts once on either side, where Polar recorded it: there it is billed. #}
+        submissions.usage_event_key is not null and recorded_events.is_first_of_its_id as is_submitted,
+        true as is_recorded
     from recorded_events
     left join submissions
         on
             recorded_events.organization_id = submissions.organization_id
             and recorded_events.external_id = submissions.external_id
     union all
-    select submissions.*
+    select
+        submissions.*,
+        recorded_copies.external_id is null and not coalesce(
+            submissions.occurred_at between organizations.recorded_usage_from_at and organizations.recorded_usage_to_at,
+            false
+        ) as is_counted,
+        true as is_submitted,
+        recorded_copies.external_id is not null as is_recorded
     from submissions
-    anti join recorded_copies
+    inner join organizations on submissions.organization_id = organizations.organization_id
+    left join recorded_copies
         on
             submissions.organization_id = recorded_copies.organization_id
             and submissions.external_id = recorded_copies.external_id
-    inner join organizations on submissions.organization_id = organizations.organization_id
-    where not coalesce(
-        submissions.occurred_at between organizations.recorded_usage_from_at and organizations.recorded_usage_to_at,
-        false
-    )
-
-),
-
-clocked_events as (
-
-    select
-        counted_events.* exclude (sent_at, ingested_at),
-        greatest(
-            coalesce(
-                counted_events.ingested_at,
-                case when late_landings.usage_event_key is not null then counted_events.landed_at end,
-                counted_events.occurred_at
-            ),
-            counted_events.occurred_at
-        ) as received_at,
-        case
-            when counted_events.ingested_at is not null then 'source'
-            when late_landings.usage_event_key is not null then 'landed'
-            else 'occurred'
-        end as received_at_basis
-    from counted_events
-    left join late_landings on counted_events.usage_event_key = late_landings.usage_event_key
 
 )
 
-select * from clocked_events
+select
+    judged_events.* exclude (sent_at, ingested_at),
+    greatest(
+        coalesce(
+            judged_events.ingested_at,
+            case when late_landings.usage_event_key is not null then judged_events.landed_at end,
+            judged_events.occurred_at
+        ),
+        judged_events.occurred_at
+    ) as received_at,
+    case
+        when judged_events.ingested_at is not null then 'source'
+        when late_landings.usage_event_key is not null then 'landed'
+        else 'occurred'
+    end as received_at_basis
+from judged_events
+left join late_landings on judged_events.usage_event_key = late_landings.usage_event_key

@@ -1,19 +1,24 @@
+{{ config(
+    materialized='incremental', incremental_strategy='touched', touched_by='int_outcomes_touched',
+    named_by=['load_id', 'usage_event_key']
+) }}
+
 {#
     Per event only what never changes is stored upstream; whether a period is open, awaits its order or was billed comes
-    from the period by join, so that a period that closes does not rewrite its events.
+    from the period by join: what a period that closes makes anew is only here.
 #}
 
 with
 
 usage_events as (
 
-    select * from {{ ref('int_usage_events_attributed') }}
+    select * from {{ ref('int_usage_events_attributed') }}{{ touched_only('int_outcomes_touched') }}
 
 ),
 
 routed_events as (
 
-    select * from {{ ref('int_metered_events_routed') }}
+    select * from {{ ref('int_metered_events_routed') }}{{ touched_only('int_outcomes_touched') }}
 
 ),
 
@@ -30,46 +35,18 @@ prices as (
 
 ),
 
-carried_prices as (
-
-    select * from {{ ref('int_carried_prices') }}
-
-),
-
-{# What has no price is valued at the meter's price in the organization's most used product. #}
-price_uses as (
-
-    select
-        organization_id,
-        price_id,
-        count(distinct subscription_key) as subscription_count
-    from carried_prices
-    group by organization_id, price_id
-
-),
-
 reference_prices as (
 
-    select
-        prices.organization_id,
-        prices.meter_id,
-        prices.unit_amount,
-        prices.currency
-    from prices
-    left join price_uses as uses
-        on
-            prices.organization_id = uses.organization_id
-            and prices.price_id = uses.price_id
-    qualify row_number() over (
-        partition by prices.organization_id, prices.meter_id
-        order by coalesce(uses.subscription_count, 0) desc, prices.product_id, prices.price_id
-    ) = 1
+    select * from {{ ref('int_reference_prices') }}
 
 ),
 
 metered_outcomes as (
 
     select
+        routed_events.load_id,
+        routed_events.file_number,
+        routed_events.record_number,
         routed_events.usage_event_key,
         routed_events.organization_id,
         routed_events.customer_key,
@@ -118,6 +95,9 @@ metered_outcomes as (
 unmetered_outcomes as (
 
     select
+        usage_events.load_id,
+        usage_events.file_number,
+        usage_events.record_number,
         usage_events.usage_event_key,
         usage_events.organization_id,
         usage_events.customer_key,
@@ -158,5 +138,8 @@ select
     units,
     list_amount,
     reference_amount,
-    currency
+    currency,
+    load_id,
+    file_number,
+    record_number
 from outcomes

@@ -6,9 +6,9 @@ known_customers as (
 
 ),
 
-usage_events as (
+daily_usage as (
 
-    select * from {{ ref('int_usage_events_attributed') }}
+    select * from {{ ref('int_usage_summed_daily') }}
 
 ),
 
@@ -19,10 +19,10 @@ usage_by_customer as (
         customer_key,
         min(customer_id) as customer_id,
         min(external_customer_id) as external_customer_id,
-        min(occurred_at) as first_usage_at,
-        max(occurred_at) as last_usage_at,
-        count(*) as usage_event_count
-    from usage_events
+        min(first_usage_at) as first_usage_at,
+        max(last_usage_at) as last_usage_at,
+        cast(sum(event_count) as bigint) as usage_event_count
+    from daily_usage
     group by organization_id, customer_key
 
 ),

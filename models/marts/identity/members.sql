@@ -1,8 +1,8 @@
 with
 
-usage_events as (
+daily_usage as (
 
-    select * from {{ ref('int_usage_events_attributed') }}
+    select * from {{ ref('int_usage_summed_daily') }}
     where member_key != 'unattributed'
 
 ),
@@ -16,10 +16,10 @@ members as (
         organization_id,
         min(member_id) as member_id,
         min(external_member_id) as external_member_id,
-        min(occurred_at) as first_usage_at,
-        max(occurred_at) as last_usage_at,
-        count(*) as usage_event_count
-    from usage_events
+        min(first_usage_at) as first_usage_at,
+        max(last_usage_at) as last_usage_at,
+        cast(sum(event_count) as bigint) as usage_event_count
+    from daily_usage
     group by member_key, customer_key, organization_id
 
 )

@@ -2,7 +2,7 @@
     The hook gives names to what has none and writes the relations, so that names, relations and this table are of one
     transaction. It runs before the table is made, which lists the names.
 #}
-{{ config(pre_hook="{{ write_wide_relations() }}") }}
+{{ config(pre_hook="{{ write_wide_relations([none, ref('int_usage_events_changed')][works_in_place() | int]) }}") }}
 
 with
 

@@ -6,9 +6,9 @@
 
 with recursive
 
-usage_events as (
+structures as (
 
-    select * from {{ ref('int_usage_events_attributed') }}
+    select * from {{ ref('int_metadata_structures') }}
 
 ),
 
@@ -25,10 +25,10 @@ shapes as (
         organization_id,
         event_name,
         cast(metadata_structure as json) as structure,
-        count(*) as event_count,
-        min(occurred_at) as first_at,
-        max(occurred_at) as last_at
-    from usage_events
+        cast(sum(event_count) as bigint) as event_count,
+        min(first_at) as first_at,
+        max(last_at) as last_at
+    from structures
     group by organization_id, event_name, metadata_structure
 
 ),

@@ -1,27 +1,13 @@
+{{ config(
+    materialized='incremental', incremental_strategy='touched',
+    touched_by='int_usage_days_changed', touched_on=['organization_id', 'customer_key', 'usage_date']
+) }}
+
 with
-
-usage_events as (
-
-    select * from {{ ref('usage_events') }}
-
-),
 
 daily_usage as (
 
-    select
-        organization_id,
-        customer_key,
-        member_key,
-        event_name,
-        cast(occurred_at as date) as usage_date,
-        cost_currency,
-        count(*) as event_count,
-        cast(sum(cost_amount) as decimal(38, 12)) as cost_amount,
-        cast(sum(llm_input_tokens) as bigint) as llm_input_tokens,
-        cast(sum(llm_output_tokens) as bigint) as llm_output_tokens,
-        cast(sum(llm_total_tokens) as bigint) as llm_total_tokens
-    from usage_events
-    group by organization_id, customer_key, member_key, event_name, cast(occurred_at as date), cost_currency
+    select * from {{ ref('int_usage_summed_daily') }}{{ touched_only('int_usage_days_changed', ['organization_id', 'customer_key', 'usage_date']) }}
 
 )
 

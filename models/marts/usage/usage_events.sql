@@ -1,14 +1,19 @@
+{{ config(
+    materialized='incremental', incremental_strategy='touched', touched_by='int_usage_events_changed',
+    named_by=['load_id', 'usage_event_key']
+) }}
+
 with
 
 usage_events as (
 
-    select * from {{ ref('int_usage_events_attributed') }}
+    select * from {{ ref('int_usage_events_attributed') }}{{ touched_only('int_usage_events_changed') }}
 
 ),
 
 trees as (
 
-    select * from {{ ref('int_usage_event_trees') }}
+    select * from {{ ref('int_usage_event_trees') }}{{ touched_only('int_usage_events_changed') }}
 
 )
 
@@ -43,6 +48,7 @@ select
     {{ publishable_metadata('usage_events.metadata') }} as metadata,
     usage_events.load_id,
     usage_events.file_number,
-    usage_events.record_number
+    usage_events.record_number,
+    case when trees.usage_event_key is null then usage_events.load_id else trees.root_load_id end as root_load_id
 from usage_events
 left join trees on usage_events.usage_event_key = trees.usage_event_key

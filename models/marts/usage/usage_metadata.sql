@@ -1,6 +1,21 @@
-{{ config(enabled=var('publish_usage_metadata')) }}
+{{ config(
+    enabled=var('publish_usage_metadata'), materialized='incremental', incremental_strategy='touched',
+    touched_by='int_usage_events_changed', touched_on=['load_id', 'usage_event_key']
+) }}
 
 with recursive
+
+published_events as (
+
+    select * from {{ ref('usage_events') }}{{ touched_only('int_usage_events_changed') }}
+
+),
+
+attributed_events as (
+
+    select * from {{ ref('int_usage_events_attributed') }}{{ touched_only('int_usage_events_changed') }}
+
+),
 
 usage_events as (
 
@@ -9,10 +24,14 @@ usage_events as (
         published_events.organization_id,
         published_events.event_name,
         published_events.metadata,
+        published_events.load_id,
         attributed_events.exact_numbers
-    from {{ ref('usage_events') }} as published_events
-    inner join {{ ref('int_usage_events_attributed') }} as attributed_events
-        on published_events.usage_event_key = attributed_events.usage_event_key
+    from published_events
+    inner join attributed_events
+        on
+            published_events.load_id = attributed_events.load_id
+            and published_events.file_number = attributed_events.file_number
+            and published_events.record_number = attributed_events.record_number
 
 ),
 
@@ -43,6 +62,7 @@ typed_leaves as (
         usage_events.usage_event_key,
         usage_events.organization_id,
         usage_events.event_name,
+        usage_events.load_id,
         leaves.property_path,
         leaves.pointer,
         leaves.value,
@@ -82,5 +102,6 @@ select
     case when value_type = 'number' then cast(cast(value as varchar) as double) end as value_number,
     value_decimal,
     value_type = 'number' and value_decimal is null as is_inexact,
-    case when value_type = 'boolean' then cast(value as boolean) end as value_boolean
+    case when value_type = 'boolean' then cast(value as boolean) end as value_boolean,
+    load_id
 from exact_leaves

@@ -1,6 +1,8 @@
+{{ config(materialized='incremental') }}
+
 {#
     What later reads of a usage event bring that its first read lacked: a parent that Polar linked since, and the receipt
-    time and external id that only exports have. Which read came first depends on landing order, the largest does not.
+    time and external id that only exports have.
 #}
 
 with
@@ -8,14 +10,14 @@ with
 rereads as (
 
     select * from {{ source('raw', 'event_rereads') }}
-    where source = 'user'
+    where source = 'user' {{ only_new_loads() }}
 
 ),
 
 parsed_rereads as (
 
     select
-        record_key,
+        *,
         from_json(payload, '{"parent_id": "VARCHAR", "external_id": "VARCHAR", "ingested_at": "VARCHAR"}') as event
     from rereads
 
@@ -23,8 +25,11 @@ parsed_rereads as (
 
 select
     cast(record_key as varchar) as usage_event_key,
-    max(event.parent_id) as parent_reference,
-    max(event.external_id) as external_id,
-    max({{ utc('event.ingested_at') }}) as ingested_at
+    organization_id,
+    event.parent_id as parent_reference,
+    event.external_id as external_id,
+    {{ utc('event.ingested_at') }} as ingested_at,
+    load_id,
+    file_number,
+    record_number
 from parsed_rereads
-group by record_key

@@ -20,7 +20,7 @@ from tests.loaders.main_job.conftest import ROOT, Published
 LANDED_AT = datetime(2026, 5, 10, tzinfo=UTC)
 RAW_TABLES = ("loads", "events", "event_rereads", "resources", "conflicts", "quarantine")
 # A run that was ended had a load id of its own, and its instants are those of runs.
-OF_RUNS = ("load_id", "first_load_id", "later_load_id", "replayed_load_id", "started_at", "finished_at")
+OF_RUNS = ("load_id", "root_load_id", "first_load_id", "later_load_id", "replayed_load_id", "started_at", "finished_at")
 _PATIENCE = 120.0
 
 

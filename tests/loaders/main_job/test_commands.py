@@ -59,10 +59,9 @@ def test_plain_dbt_build_gives_the_same_tables(world: World, small: Path, tmp_pa
     cli("publish", home=tmp_path)
     ours, theirs = (Published(home / "published.duckdb") for home in (small, tmp_path))
     # Landed at another moment, and among other files: everything else is the same.
-    sql = "select * exclude (landed_at, file_number) from usage_events order by all"
-    assert ours.rows(sql) == theirs.rows(sql)
-    for table in ("order_reconciliation", "meter_usage", "billing_outcomes", "customers", "orders"):
-        assert ours.content()[table] == theirs.content()[table], table
+    for table in ("usage_events", "order_reconciliation", "meter_usage", "billing_outcomes", "customers", "orders"):
+        sql = f"select columns(lambda name: name not in ('landed_at', 'file_number')) from {table} order by all"
+        assert ours.rows(sql) == theirs.rows(sql), table
 
 
 def test_plain_dbt_respects_the_lock(small: Path) -> None:

@@ -1,7 +1,10 @@
 """An incremental build equals a full refresh, row for row, after whatever came in whatever order."""
 
+import json
 import random
 import shutil
+import uuid
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -73,7 +76,76 @@ def deal(world: World, folder: Path, seed: int) -> list[Path]:
                 target = step / relative.parts[1].split(".")[0] / f"{relative.parts[0]}-{path.name.split('.')[0]}"
                 target.mkdir(parents=True)
                 (target / "records.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    for number, step in enumerate(steps):
+        deal_changes(world, step, number, chance)
     return steps
+
+
+def objects_of(world: World, kind: str) -> list[dict[str, Any]]:
+    """The world's API objects of a kind, as they landed."""
+    with duckdb.connect(str(world.home / "meterhouse.duckdb"), read_only=True) as work:
+        rows = work.execute(
+            "select payload from raw.resources where kind = ? and webhook_type is null order by payload", [kind]
+        ).fetchall()
+    return [json.loads(payload) for (payload,) in rows]
+
+
+def another_meter(meter: dict[str, Any], chance: random.Random) -> None:
+    """A meter that Polar archived, one that measures otherwise, or one that is new."""
+    change = chance.choice(("archived", "aggregation", "filter", "new"))
+    if change == "archived":
+        meter["archived_at"] = f"2026-0{chance.randrange(2, 5)}-15T00:00:00Z"
+    elif change == "aggregation":
+        meter["aggregation"] = {"func": chance.choice(("count", "sum", "max")), "property": "_llm.total_tokens"}
+    elif change == "filter":
+        meter["filter"]["clauses"] = []
+    else:
+        meter["id"] = str(uuid.UUID(int=chance.getrandbits(128), version=4))
+
+
+def another_price(holder: dict[str, Any], chance: random.Random) -> None:
+    """A product or subscription whose metered prices cost more, are capped, or are gone."""
+    change = chance.choice(("amount", "cap", "gone"))
+    for price in holder["prices"]:
+        if price.get("amount_type") == "metered_unit":
+            price |= {"amount": {"unit_amount": "3.25"}, "cap": {"cap_amount": 700}, "gone": {}}[change]
+    if change == "gone":
+        holder["prices"] = [price for price in holder["prices"] if price.get("amount_type") != "metered_unit"]
+
+
+def another_order(order: dict[str, Any], chance: random.Random) -> None:
+    """An order that was refunded, paid or voided since."""
+    order["refunded_amount"] = order["net_amount"] // 2
+    order["status"], order["paid"] = chance.choice((("partially_refunded", True), ("paid", True), ("void", False)))
+
+
+def another_customer(customer: dict[str, Any], chance: random.Random) -> None:
+    """A customer that is gone, or whose external id another one took over."""
+    if chance.random() < 0.5:
+        customer["deleted_at"] = f"2026-0{chance.randrange(2, 5)}-10T00:00:00Z"
+    else:
+        customer["id"] = str(uuid.UUID(int=chance.getrandbits(128), version=4))
+        customer["created_at"] = f"2026-0{chance.randrange(2, 5)}-10T00:00:00Z"
+
+
+CHANGES: dict[str, Callable[[dict[str, Any], random.Random], None]] = {
+    "meters": another_meter,
+    "products": another_price,
+    "subscriptions": another_price,
+    "orders": another_order,
+    "customers": another_customer,
+}
+
+
+def deal_changes(world: World, step: Path, number: int, chance: random.Random) -> None:
+    """Add later versions of some objects to a step: meters and prices that change, refunds, customers that go."""
+    for kind, change in CHANGES.items():
+        for place, item in enumerate(chance.sample(objects_of(world, kind), chance.randrange(3))):
+            change(item, chance)
+            item["modified_at"] = f"2026-05-0{1 + number}T00:00:0{place}Z"
+            target = step / kind / f"changed-{place}"
+            target.mkdir(parents=True)
+            (target / "records.jsonl").write_bytes(json.dumps(item).encode() + b"\n")
 
 
 def differences(one: Path, other: Path) -> dict[str, list[tuple[Any, ...]]]:
@@ -99,6 +171,16 @@ def differences(one: Path, other: Path) -> dict[str, list[tuple[Any, ...]]]:
     return found
 
 
+def made_anew(home: Path) -> list[str]:
+    """The large tables that the last build did not change in place; a relation of a new event name is new by itself."""
+    with duckdb.connect(str(home / "meterhouse.duckdb"), read_only=True) as work:
+        rows = work.execute(
+            "select model from raw.model_changes where is_whole and model not like 'wide\\_%' escape '\\' "
+            "and build_id = (select max(build_id) from raw.builds) order by 1"
+        ).fetchall()
+    return [model for (model,) in rows]
+
+
 def check_sequence(world: World, folder: Path, dbt: Dbt, seed: int) -> None:
     home, other = folder / "home", folder / "other"
     steps: list[Path | None] = [*deal(world, folder, seed), None]
@@ -109,6 +191,7 @@ def check_sequence(world: World, folder: Path, dbt: Dbt, seed: int) -> None:
         if number == 0:
             dbt(home, as_of, "seed")
         dbt(home, as_of, "run")
+        assert bool(made_anew(home)) == (number == 0), (seed, number, made_anew(home))
         shutil.rmtree(other, ignore_errors=True)
         shutil.copytree(home, other)
         dbt(other, as_of, "run", "--full-refresh")
@@ -141,3 +224,20 @@ def test_changed_definition_builds_an_incremental_model_anew(world: World, tmp_p
     dbt(home, STEPS[-1], "run", "--select", "stg_polar__usage_events")
     with duckdb.connect(str(home / "meterhouse.duckdb")) as work:
         assert work.execute(counts).fetchone() == (whole,)
+
+
+def test_build_after_one_that_did_not_end_makes_everything_anew(world: World, tmp_path: Path, dbt: Dbt) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(world.home, home)
+    with duckdb.connect(str(home / "meterhouse.duckdb")) as work:
+        before = work.execute("select count(*) from marts.usage_events").fetchone()
+        # What a kill leaves: tables of two builds, and a build that is the newest and is not the one that was applied.
+        work.execute("delete from marts.usage_events where record_number > 10")
+        work.execute(
+            "insert into raw.builds select * replace (build_id + 1 as build_id) from raw.builds "
+            "where build_id = (select max(build_id) from raw.builds)"
+        )
+    dbt(home, STEPS[-1], "run")
+    with duckdb.connect(str(home / "meterhouse.duckdb")) as work:
+        assert work.execute("select count(*) from marts.usage_events").fetchone() == before
+    assert "usage_events" in made_anew(home)

@@ -9,7 +9,7 @@ import pytest
 from tests.loaders.main_job.conftest import AS_OF, Published, World, lines_of, meterhouse
 
 # What law 2 excepts: when and where a record landed.
-PLACES = "(landed_at, load_id, file_number, record_number)"
+PLACES = ("landed_at", "load_id", "file_number", "record_number", "root_load_id")
 
 
 def without_conflicts(world: World) -> dict[str, set[int]]:

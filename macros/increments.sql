@@ -1,0 +1,168 @@
+{#
+    How models that grow with events follow what is new.
+
+    A build works in place where the last one made every model, under the same definitions (`applied.last_build` stands for
+    that): then what it left behind differs from what a build of everything would give only where records came in since. `*_touched` models name those
+    rows, by the place of their event (load_id, file_number, record_number: integers that zone maps and joins like), or
+    by another key. An incremental model computes the touched rows anew, deletes them, old version and new, and inserts
+    what was computed. Everything else (a first build, a failed one before, another definition) drops these tables first
+    and makes them whole, so nothing ever has to be mended in place.
+#}
+{% macro works_in_place() %}
+    {% do return(
+        execute and model.resource_type == 'model' and not flags.FULL_REFRESH
+        and run_query('select count(*) from applied.last_build').columns[0].values()[0] == 1
+        and (model.config.materialized != 'incremental' or stored(this.schema, this.identifier) is not none)
+    ) %}
+{% endmacro %}
+
+
+{# A relation as the last build left it, or none. Not a ref: what the last build left is an input of this one. #}
+{% macro stored(schema, name) %}
+    {% do return(adapter.get_relation(database=target.database, schema=schema, identifier=name)) %}
+{% endmacro %}
+
+
+{# Where the last build read up to: what came in since has a larger load_id. #}
+{% macro last_built_load_id() %}
+    {%- do return(literal_of('select through_load_id from applied.last_build')) -%}
+{% endmacro %}
+
+
+{# The one value a query returns, as a literal: unlike a subquery it lets zone maps leave old rows unread. #}
+{% macro literal_of(query) %}
+    {%- set value = run_query(query).columns[0].values()[0] -%}
+    {%- if value is none -%}
+        {%- do return('null') -%}
+    {%- elif value is number -%}
+        {%- do return(value | string) -%}
+    {%- else -%}
+        {%- do return("timestamp '" ~ value ~ "'") -%}
+    {%- endif -%}
+{% endmacro %}
+
+
+{#
+    Restricts a relation of a FROM clause to the rows that a `*_touched` model names. Renders nothing where the table is
+    made whole, and in unit tests, which judge a model's rules and not its increments.
+#}
+{% macro touched_only(touched, columns=['load_id', 'file_number', 'record_number']) %}
+    {%- if model.resource_type == 'model' -%}
+        {%- set relation = ref(touched) -%}
+        {%- if works_in_place() %} semi join {{ relation }} using ({{ columns | join(', ') }}){% endif -%}
+    {%- endif -%}
+{% endmacro %}
+
+
+{# The incremental strategy of these models; `touched_by` and `touched_on` in their config say what is replaced. #}
+{% macro get_incremental_touched_sql(arguments) %}
+    {%- set columns = arguments['dest_columns'] | map(attribute='quoted') | join(', ') -%}
+    {%- set touched_on = config.get('touched_on', ['load_id', 'file_number', 'record_number']) -%}
+    {# A join, not a list of rows: its keys are filters of the scan, and leave out what holds no touched load. #}
+    delete from {{ arguments['target_relation'] }} as kept
+    using {{ ref(config.get('touched_by')) }} as touched
+    where {% for column in touched_on %}kept.{{ column }} = touched.{{ column }}{{ ' and ' if not loop.last }}{% endfor %};
+    insert into {{ arguments['target_relation'] }} ({{ columns }})
+    select {{ columns }} from {{ arguments['temp_relation'] }}
+{% endmacro %}
+
+
+{#
+    Rows of a small table that differ from the version that the last build applied (see `remembered_models`), old and new.
+    Only where the build works in place.
+#}
+{% macro differing_rows(name, columns) %}
+    {%- set listed = columns | join(', ') -%}
+    select {{ listed }} from (
+        (select {{ listed }} from {{ ref(name) }} except select {{ listed }} from applied.{{ name }})
+        union
+        (select {{ listed }} from applied.{{ name }} except select {{ listed }} from {{ ref(name) }})
+    )
+{% endmacro %}
+
+
+{# Small tables that a build applies to events. It keeps them at its end: the next one looks at what differs. #}
+{% macro remembered_models() %}
+    {% do return([
+        'int_billing_periods_settled', 'int_billing_routes', 'int_carried_prices', 'int_credits_granted',
+        'int_customers_merged', 'int_external_ids_held', 'int_members_paired', 'int_metering_periods', 'int_meters_known',
+        'int_organizations_covered', 'int_prices_known', 'int_reference_prices', 'int_subscriptions_merged'
+    ]) %}
+{% endmacro %}
+
+
+{% macro remember_what_was_applied() %}
+    {% for node in graph.nodes.values() if node.resource_type == 'model' and node.name in remembered_models() %}
+        create or replace table applied.{{ node.name }} as from {{ node.schema }}.{{ node.name }};
+    {% endfor %}
+    delete from applied.last_build;
+    insert into applied.last_build
+    select build_id, through_load_id, definitions from raw.builds
+    where build_id = (select max(build_id) from raw.builds) and definitions is not null
+{% endmacro %}
+
+
+{#
+    A post-hook of every model: says what the build did to a table that grows with events, and names the rows, so that a
+    test need not read, nor a publish write, the others. `named_by` in a model's config names them by other columns than
+    `touched_on`: by those that its tests ask for.
+#}
+{% macro record_change() %}
+    {%- if execute and model.config.materialized == 'incremental' and model.config.touched_by %}
+        {%- set build_id -%} (select max(build_id) from raw.builds) {%- endset -%}
+        {%- if works_in_place() %}
+            {%- set named_by = model.config.named_by or model.config.touched_on or ['load_id', 'file_number', 'record_number'] -%}
+            create table if not exists changes.{{ model.name }} as
+            select {{ build_id }} as build_id, {{ named_by | join(', ') }} from {{ ref(model.config.touched_by) }} limit 0;
+            {# Once more after a retry; and whoever did not publish for so long writes the table whole. #}
+            delete from changes.{{ model.name }}
+            where build_id = {{ build_id }} or build_id < {{ build_id }} - 100;
+            delete from raw.model_changes where model = '{{ model.name }}' and build_id < {{ build_id }} - 100;
+            insert into changes.{{ model.name }}
+            select distinct {{ build_id }} as build_id, {{ named_by | join(', ') }} from {{ ref(model.config.touched_by) }};
+        {%- else %}
+            drop table if exists changes.{{ model.name }};
+        {%- endif %}
+        delete from raw.model_changes where model = '{{ model.name }}' and build_id = {{ build_id }};
+        insert into raw.model_changes values ({{ build_id }}, '{{ model.name }}', {{ 'false' if works_in_place() else 'true' }})
+    {%- endif -%}
+{% endmacro %}
+
+
+{#
+    Before a build: drops what it cannot change in place, unless the last build made every model under the same definitions. A model outside the selection stays as it is until its turn: then the next complete build makes it anew.
+#}
+{% macro drop_unless_built() %}
+    {% set is_built = run_query(
+        "select count(*) from applied.last_build where definitions = " ~ definitions_of_this_build()
+        ~ " and build_id = (select max(build_id) from raw.builds where command != 'seed')"
+    ).columns[0].values()[0] %}
+    {% if not is_built or flags.FULL_REFRESH %}
+        {% do run_query('delete from applied.last_build') %}
+        {% for node in graph.nodes.values()
+            if node.unique_id in selected_resources and node.resource_type == 'model' and node.config.touched_by %}
+            {% set relation = adapter.get_relation(node.database, node.schema, node.alias) %}
+            {% if relation is not none %}{% do adapter.drop_relation(relation) %}{% endif %}
+        {% endfor %}
+    {% endif %}
+{% endmacro %}
+
+
+{# What a command line adds to the project's variables is not to be seen in its files: such a build is like no other. #}
+{% macro definitions_of_this_build() %}
+    {% do return('null' if invocation_args_dict.get('vars') else "getvariable('meterhouse_definitions')") %}
+{% endmacro %}
+
+
+{#
+    A condition that an instant lies between the least and the largest value of two columns of a `*_touched` or `*_changed`
+    model, as literals, so that zone maps leave the other events unread. True where the table is made whole.
+#}
+{% macro within_span(changed, instant, first, last) %}
+    {%- if works_in_place() -%}
+        {{ instant }} between {{ literal_of('select min(' ~ first ~ ') from ' ~ ref(changed)) }}
+        and {{ literal_of('select max(' ~ last ~ ') from ' ~ ref(changed)) }}
+    {%- else -%}
+        true
+    {%- endif -%}
+{% endmacro %}

@@ -1,0 +1,35 @@
+{{ config(
+    materialized='incremental', incremental_strategy='touched', touched_by='int_routing_touched'
+) }}
+
+{# The metered events that are billed in a later period than the one they occurred in: few, however many the events. #}
+
+with
+
+routed_events as (
+
+    select * from {{ ref('int_metered_events_routed') }}{{ touched_only('int_routing_touched') }}
+    {# The second condition follows from what is looked for, and spares most events the join. #}
+    where reason is null and billing_period_key is not null and occurred_at < received_at
+
+),
+
+periods as (
+
+    select * from {{ ref('int_metering_periods') }}
+
+)
+
+select
+    routed_events.load_id,
+    routed_events.file_number,
+    routed_events.record_number,
+    routed_events.usage_event_key,
+    routed_events.billing_period_key,
+    routed_events.subscription_key,
+    routed_events.price_id,
+    routed_events.occurred_at,
+    routed_events.units
+from routed_events
+inner join periods on routed_events.billing_period_key = periods.billing_period_key
+where routed_events.occurred_at < periods.period_start_at
