@@ -102,7 +102,7 @@ class History:
         self._builds += 1
         now = datetime.now(UTC).replace(tzinfo=None)
         work.execute(
-            "insert into raw.builds values (?, 'build', ?, ?, ?, true, true, 0, 'project')",
+            "insert into raw.builds values (?, 'build', ?, ?, ?, true, true, 0, 'project', 'definitions')",
             [self._builds, now, now, now],
         )
         work.execute("insert into raw.model_changes values (?, 'usage_events', false)", [self._builds])

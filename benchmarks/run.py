@@ -1,11 +1,12 @@
-"""`make bench`: what landing costs beside DuckDB, polars and dlt on the same file, and how it grows.
+"""`make bench`: what landing costs beside DuckDB, polars and dlt on the same file, what builds cost, and how both grow.
 
 Each contestant is a process of its own, measured by the operating system: wall and processor seconds, peak memory.
 They take turns, and the best of some rounds counts: on a busy machine only ratios from one run mean anything.
 
     BENCH_SCALE=0.1     a tenth of everything (default 1: 2 million events, about 0.5 GB; 50 million of history)
     BENCH_ROUNDS=3      rounds for the contestants
-    BENCH_LARGE=0       leaves out the 5 GB file and the history
+    BENCH_LARGE=0       leaves out the 5 GB file and the long histories
+    BENCH_PARTS=builds  only one part: landing, growth or builds (default: all; with a comma some)
     BENCH_DLT=0         leaves out dlt, which is installed into an environment of its own
     BENCH_DATA=FOLDER   where files are made and kept (default benchmarks/.data)
 """
@@ -20,12 +21,14 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
+import builds
 from generate import write_events
 
 HERE = Path(__file__).resolve().parent
 SCALE = float(os.environ.get("BENCH_SCALE", "1"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 HAS_LARGE = os.environ.get("BENCH_LARGE", "1") != "0"
+PARTS = os.environ.get("BENCH_PARTS", "landing,growth,builds").split(",")
 HAS_DLT = os.environ.get("BENCH_DLT", "1") != "0"
 DATA = Path(os.environ.get("BENCH_DATA", HERE / ".data")).resolve()
 
@@ -33,6 +36,10 @@ EVENTS = int(2_000_000 * SCALE)
 SAMPLE = int(100_000 * min(1.0, SCALE * 5))
 NEW_EVENTS = int(100_000 * SCALE)
 HISTORIES = (int(1_000_000 * SCALE), int(50_000_000 * SCALE))
+# A company's months: a longer history is more of them. See benchmarks/builds.py.
+BUILT_HISTORIES = tuple(
+    int(count * SCALE) for count in ((1_000_000, 10_000_000, 50_000_000) if HAS_LARGE else (1_000_000,))
+)
 SMALL_FILES = 500
 
 _HISTORY = """
@@ -187,13 +194,74 @@ def fill_history(folder: Path, count: int) -> None:
     measure([sys.executable, "-c", program, str(folder), _HISTORY, str(count)])
 
 
+def meterhouse(home: Path, *arguments: str) -> Cost:
+    command = [sys.executable, "-m", "loaders.cli", "--home", str(home), *arguments]
+    return measure(command)
+
+
+def build_onto_histories() -> None:
+    """What a build and a publish cost where 100,000 events came in, onto ever longer histories; then what a run may."""
+    print_head("Builds, tests included (the first one makes everything, the others change it in place)")
+    walls = []
+    for count in BUILT_HISTORIES:
+        history = builds.fill_history(DATA / "work" / f"history-{count}", count)
+        print_row(f"first build of {count:,}", count, meterhouse(history.home, "build", "--as-of", builds.AS_OF))
+        meterhouse(history.home, "publish")
+        built, published, copied = [], [], []
+        for _ in range(ROUNDS):
+            builds.land_new(history, NEW_EVENTS)
+            built.append(meterhouse(history.home, "build", "--as-of", builds.AS_OF))
+            copied.append(copy_published(history.home))
+            published.append(meterhouse(history.home, "publish"))
+        print_row(f"build of {NEW_EVENTS:,} new events onto {count:,}", NEW_EVENTS, best(built))
+        times = best(published).wall / best(copied).wall
+        beside = (
+            f"{times:.1f} times a copy of its {history.home.joinpath('published.duckdb').stat().st_size / 1e6:,.0f} MB"
+        )
+        print_row("publish of it", NEW_EVENTS, best(published), beside)
+        walls.append(best(built).wall)
+        if count == BUILT_HISTORIES[0]:
+            show_floor(history)
+        shutil.rmtree(history.home)
+    print(f"{'':<44}{BUILT_HISTORIES[-1]:,} cost {walls[-1] / walls[0]:.2f} times what {BUILT_HISTORIES[0]:,} cost")
+
+
+def copy_published(home: Path) -> Cost:
+    """Copy the published file as a publish must, to the disk's confirmation."""
+    target = DATA / "work" / "copy.duckdb"
+    program = (
+        "import os, shutil, sys; shutil.copyfile(*sys.argv[1:]); "
+        "descriptor = os.open(sys.argv[2], os.O_RDONLY); os.fsync(descriptor)"
+    )
+    cost = measure([sys.executable, "-c", program, str(home / "published.duckdb"), str(target)])
+    target.unlink()
+    return cost
+
+
+def show_floor(history: builds.History) -> None:
+    """What a scheduler's run costs at least: with a thousand new events, and with none."""
+    imports = best([measure([sys.executable, "-c", "import dbt.cli.main"]) for _ in range(ROUNDS)])
+    print_row("python -c 'import dbt.cli.main'", 1, imports)
+    runs = []
+    for _ in range(ROUNDS):
+        builds.land_new(history, 1000)
+        runs.append(meterhouse(history.home, "run", "--as-of", builds.AS_OF))
+    beside = f"{best(runs).wall / imports.wall:.1f} times that import, tests and publish included"
+    print_row("run with 1,000 new events", 1000, best(runs), beside)
+    nothing = best([meterhouse(history.home, "run", "--as-of", builds.AS_OF) for _ in range(ROUNDS)])
+    print_row("run with nothing new", 1, nothing)
+
+
 def main() -> None:
     """Make the files, run everyone, print the tables, remove what was landed."""
     DATA.mkdir(parents=True, exist_ok=True)
     try:
-        compare()
-        if HAS_LARGE:
+        if "landing" in PARTS:
+            compare()
+        if "growth" in PARTS and HAS_LARGE:
             grow()
+        if "builds" in PARTS:
+            build_onto_histories()
     finally:
         shutil.rmtree(DATA / "work", ignore_errors=True)
 
