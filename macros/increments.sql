@@ -58,9 +58,12 @@
 {% macro get_incremental_touched_sql(arguments) %}
     {%- set columns = arguments['dest_columns'] | map(attribute='quoted') | join(', ') -%}
     {%- set touched_on = config.get('touched_on', ['load_id', 'file_number', 'record_number']) -%}
-    {# A join, not a list of rows: its keys are filters of the scan, and leave out what holds no touched load. #}
+    {#
+        A join, not a list of rows: its keys are filters of the scan, and leave out what holds no touched load. Each key
+        once: a row would else meet every touched event of its load.
+    #}
     delete from {{ arguments['target_relation'] }} as kept
-    using {{ ref(config.get('touched_by')) }} as touched
+    using (select distinct {{ touched_on | join(', ') }} from {{ ref(config.get('touched_by')) }}) as touched
     where {% for column in touched_on %}kept.{{ column }} = touched.{{ column }}{{ ' and ' if not loop.last }}{% endfor %};
     insert into {{ arguments['target_relation'] }} ({{ columns }})
     select {{ columns }} from {{ arguments['temp_relation'] }}
