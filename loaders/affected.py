@@ -26,8 +26,8 @@ _IS_NEW = {"quarantine": "greatest(load_id, replayed_load_id) > ?"}
 _OF_BUILDS = {"wide_relations", "wide_columns"}
 
 
-def affected_nodes(home: Home, nodes: dict[str, Any], as_of: datetime) -> list[str] | None:
-    """Return names of the affected nodes for dbt's --select (`nodes` by unique id, from its manifest); None: all.
+def affected_nodes(home: Home, nodes: dict[str, Any], as_of: datetime) -> list[Any] | None:
+    """Return the affected ones of `nodes` (by unique id, from dbt's manifest); None: all.
 
     `as_of` is naive UTC.
     """
@@ -59,7 +59,7 @@ def next_boundary(connection: duckdb.DuckDBPyConnection) -> datetime:
     return datetime.max if row is None or row[0] is None else row[0]
 
 
-def _affected(nodes: dict[str, Any], has_new_rows: Callable[[str, str], bool]) -> list[str]:
+def _affected(nodes: dict[str, Any], has_new_rows: Callable[[str, str], bool]) -> list[Any]:
     @cache
     def is_affected(unique_id: str) -> bool:
         if unique_id.startswith("source."):
@@ -77,7 +77,7 @@ def _affected(nodes: dict[str, Any], has_new_rows: Callable[[str, str], bool]) -
         return False
 
     return [
-        ".".join(node.fqn)
+        node
         for unique_id, node in nodes.items()
         if node.resource_type in ("model", "seed", "test")
         and ((node.resource_type == "test" and node.config.severity.lower() == "warn") or is_affected(unique_id))

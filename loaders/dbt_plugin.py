@@ -25,7 +25,7 @@ _connections: list[duckdb.DuckDBPyConnection] = []
 _locked_homes: list[Home] = []
 
 # What `meterhouse run` selects, where it leaves out what cannot have changed; a build of just that is complete.
-affected: list[str] = []
+selection_of_affected = ""
 
 
 class Plugin(BasePlugin):  # type: ignore[misc]
@@ -33,7 +33,7 @@ class Plugin(BasePlugin):  # type: ignore[misc]
 
     def initialize(self, plugin_config: dict[str, Any]) -> None:
         self._variables = {
-            "meterhouse_affected": " ".join(affected),
+            "meterhouse_affected": selection_of_affected,
             "meterhouse_as_of": requested_as_of(),
             "meterhouse_definitions": definitions_fingerprint(),
             "meterhouse_macros": macros_fingerprint(),

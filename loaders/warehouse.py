@@ -105,9 +105,6 @@ create table if not exists raw.model_changes (
 create schema if not exists changes;
 
 create schema if not exists applied;
-create table if not exists applied.last_build (
-    build_id bigint not null, through_load_id bigint not null, definitions varchar not null
-);
 
 create table if not exists raw.publications (
     fingerprint varchar not null, built_at timestamp not null, meterhouse_version varchar not null,

@@ -11,7 +11,7 @@
 {% macro works_in_place() %}
     {% do return(
         execute and model.resource_type == 'model' and not flags.FULL_REFRESH
-        and run_query('select count(*) from applied.last_build').columns[0].values()[0] == 1
+        and stored('applied', 'last_build') is not none
         and (model.config.materialized != 'incremental' or stored(this.schema, this.identifier) is not none)
     ) %}
 {% endmacro %}
@@ -54,22 +54,6 @@
 {% endmacro %}
 
 
-{# The incremental strategy of these models; `touched_by` and `touched_on` in their config say what is replaced. #}
-{% macro get_incremental_touched_sql(arguments) %}
-    {%- set columns = arguments['dest_columns'] | map(attribute='quoted') | join(', ') -%}
-    {%- set touched_on = config.get('touched_on', ['load_id', 'file_number', 'record_number']) -%}
-    {#
-        A join, not a list of rows: its keys are filters of the scan, and leave out what holds no touched load. Each key
-        once: a row would else meet every touched event of its load.
-    #}
-    delete from {{ arguments['target_relation'] }} as kept
-    using (select distinct {{ touched_on | join(', ') }} from {{ ref(config.get('touched_by')) }}) as touched
-    where {% for column in touched_on %}kept.{{ column }} = touched.{{ column }}{{ ' and ' if not loop.last }}{% endfor %};
-    insert into {{ arguments['target_relation'] }} ({{ columns }})
-    select {{ columns }} from {{ arguments['temp_relation'] }}
-{% endmacro %}
-
-
 {#
     Rows of a small table that differ from the version that the last build applied (see `remembered_models`), old and new.
     Only where the build works in place.
@@ -98,37 +82,34 @@
     {% for node in graph.nodes.values() if node.resource_type == 'model' and node.name in remembered_models() %}
         create or replace table applied.{{ node.name }} as from {{ node.schema }}.{{ node.name }};
     {% endfor %}
-    delete from applied.last_build;
-    insert into applied.last_build
+    create or replace table applied.last_build as
     select build_id, through_load_id, definitions from raw.builds
     where build_id = (select max(build_id) from raw.builds) and definitions is not null
 {% endmacro %}
 
 
 {#
-    A post-hook of every model: says what the build did to a table that grows with events, and names the rows, so that a
+    Part of every build of an incremental model: says what the build did to a table that grows with events, and names the rows, so that a
     test need not read, nor a publish write, the others. `named_by` in a model's config names them by other columns than
     `touched_on`: by those that its tests ask for.
 #}
 {% macro record_change() %}
-    {%- if execute and model.config.materialized == 'incremental' and model.config.touched_by %}
-        {%- set build_id -%} (select max(build_id) from raw.builds) {%- endset -%}
-        {%- if works_in_place() %}
-            {%- set named_by = model.config.named_by or model.config.touched_on or ['load_id', 'file_number', 'record_number'] -%}
-            create table if not exists changes.{{ model.name }} as
-            select {{ build_id }} as build_id, {{ named_by | join(', ') }} from {{ ref(model.config.touched_by) }} limit 0;
-            {# Once more after a retry; and whoever did not publish for so long writes the table whole. #}
-            delete from changes.{{ model.name }}
-            where build_id = {{ build_id }} or build_id < {{ build_id }} - 100;
-            delete from raw.model_changes where model = '{{ model.name }}' and build_id < {{ build_id }} - 100;
-            insert into changes.{{ model.name }}
-            select distinct {{ build_id }} as build_id, {{ named_by | join(', ') }} from {{ ref(model.config.touched_by) }};
-        {%- else %}
-            drop table if exists changes.{{ model.name }};
-        {%- endif %}
-        delete from raw.model_changes where model = '{{ model.name }}' and build_id = {{ build_id }};
-        insert into raw.model_changes values ({{ build_id }}, '{{ model.name }}', {{ 'false' if works_in_place() else 'true' }})
-    {%- endif -%}
+    {%- set build_id -%} (select max(build_id) from raw.builds) {%- endset -%}
+    {%- if works_in_place() %}
+        {%- set named_by = model.config.named_by or model.config.touched_on or ['load_id', 'file_number', 'record_number'] -%}
+        create table if not exists changes.{{ model.name }} as
+        select {{ build_id }} as build_id, {{ named_by | join(', ') }} from {{ ref(model.config.touched_by) }} limit 0;
+        {# Once more after a retry; and whoever did not publish for so long writes the table whole. #}
+        delete from changes.{{ model.name }}
+        where build_id = {{ build_id }} or build_id < {{ build_id }} - 100;
+        delete from raw.model_changes where model = '{{ model.name }}' and build_id < {{ build_id }} - 100;
+        insert into changes.{{ model.name }}
+        select distinct {{ build_id }} as build_id, {{ named_by | join(', ') }} from {{ ref(model.config.touched_by) }};
+    {%- else %}
+        drop table if exists changes.{{ model.name }};
+    {%- endif %}
+    delete from raw.model_changes where model = '{{ model.name }}' and build_id = {{ build_id }};
+    insert into raw.model_changes values ({{ build_id }}, '{{ model.name }}', {{ 'false' if works_in_place() else 'true' }});
 {% endmacro %}
 
 
@@ -136,12 +117,17 @@
     Before a build: drops what it cannot change in place, unless the last build made every model under the same definitions. A model outside the selection stays as it is until its turn: then the next complete build makes it anew.
 #}
 {% macro drop_unless_built() %}
-    {% set is_built = run_query(
+    {# Not by dbt's cache, which is filled in a transaction that the statements of a hook would be part of, and end with. #}
+    {% set has_last_build = run_query(
+        "select count(*) from duckdb_tables()
+        where database_name = current_database() and schema_name = 'applied' and table_name = 'last_build'"
+    ).columns[0].values()[0] %}
+    {% set is_built = has_last_build and run_query(
         "select count(*) from applied.last_build where definitions = " ~ definitions_of_this_build()
         ~ " and build_id = (select max(build_id) from raw.builds where command != 'seed')"
     ).columns[0].values()[0] %}
     {% if not is_built or flags.FULL_REFRESH %}
-        {% do run_query('delete from applied.last_build') %}
+        {% do run_query('drop table if exists applied.last_build') %}
         {% for node in graph.nodes.values()
             if node.unique_id in selected_resources and node.resource_type == 'model' and node.config.touched_by %}
             {% set relation = adapter.get_relation(node.database, node.schema, node.alias) %}

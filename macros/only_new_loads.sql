@@ -15,14 +15,12 @@
     it is built; one whose definition has changed since is dropped before a build, which then makes it anew.
 #}
 {% macro record_increment() %}
-    {%- if model.config.materialized == 'incremental' and not model.config.touched_by -%}
-        insert or replace into raw.increments
-        select
-            '{{ model.name }}',
-            '{{ local_md5(model.raw_code) }}' || getvariable('meterhouse_macros'),
-            coalesce(max(load_id), 0)
-        from raw.loads
-    {%- endif -%}
+    insert or replace into raw.increments
+    select
+        '{{ model.name }}',
+        '{{ local_md5(model.raw_code) }}' || getvariable('meterhouse_macros'),
+        coalesce(max(load_id), 0)
+    from raw.loads;
 {% endmacro %}
 
 

@@ -11,7 +11,7 @@
     {%- else -%}
         (
             select * from {{ relation }} as rows_of_table
-            semi join {{ changed_names(relation) }} as changed_rows
+            semi join {{ names_of(changes, relation) }} as changed_rows
                 on {% for column in changes.columns -%}
                     {#- Equality of whole numbers lets DuckDB leave out row groups that hold no changed load. -#}
                     rows_of_table.{{ column.name }} {{ '=' if column.is_integer else 'is not distinct from' }} changed_rows.{{ column.name }}
@@ -24,7 +24,10 @@
 
 {# The names of the changed rows as they are recorded, also of rows that are gone. Only where `changes_to_test` is not none. #}
 {% macro changed_names(relation) %}
-    {%- set changes = changes_to_test(relation) -%}
+    {{- names_of(changes_to_test(relation), relation) -}}
+{% endmacro %}
+
+{% macro names_of(changes, relation) %}
     {%- if changes.columns -%}
         (select distinct * exclude (build_id) from changes.{{ relation.identifier }} where build_id > {{ changes.since_build_id }})
     {%- else -%}

@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental', incremental_strategy='touched', touched_by='int_routing_touched'
+    materialized='incremental', touched_by='int_routing_touched'
 ) }}
 
 {# The metered events that are billed in a later period than the one they occurred in: few, however many the events. #}

@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental', incremental_strategy='touched', touched_by='int_metering_touched'
+    materialized='incremental', touched_by='int_metering_touched'
 ) }}
 
 {#

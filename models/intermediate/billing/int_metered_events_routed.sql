@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental', incremental_strategy='touched', touched_by='int_routing_touched'
+    materialized='incremental', touched_by='int_routing_touched'
 ) }}
 
 {# One row per usage event and meter, with the subscription, price and period it goes to, or the reason why it does not. #}

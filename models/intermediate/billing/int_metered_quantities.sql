@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental', incremental_strategy='touched',
+    materialized='incremental',
     touched_by='int_periods_touched', touched_on=['billing_period_key']
 ) }}
 

@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental', incremental_strategy='touched',
+    materialized='incremental',
     touched_by='int_metadata_days_changed', touched_on=['organization_id', 'event_name', 'usage_date']
 ) }}
 

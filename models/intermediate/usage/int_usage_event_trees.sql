@@ -1,4 +1,4 @@
-{{ config(materialized='incremental', incremental_strategy='touched', touched_by='int_usage_links_touched') }}
+{{ config(materialized='incremental', touched_by='int_usage_links_touched') }}
 
 {#
     One row per event that names a parent. Links go by external id first, then by Polar id, inside the organization; a

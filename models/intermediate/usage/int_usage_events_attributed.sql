@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental', incremental_strategy='touched', touched_by='int_usage_events_changed'
+    materialized='incremental', touched_by='int_usage_events_changed'
 ) }}
 
 {# One row per usage event that counts, with its customer and member and everything it carries. #}

@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental', incremental_strategy='touched', touched_by='int_usage_events_touched'
+    materialized='incremental', touched_by='int_usage_events_touched'
 ) }}
 
 {#

@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental', incremental_strategy='touched', touched_by='int_usage_events_touched'
+    materialized='incremental', touched_by='int_usage_events_touched'
 ) }}
 
 {# Whose each event is, counted or not: by the Polar id it carries, else by who held its external id when it was received. #}

@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental', incremental_strategy='touched',
+    materialized='incremental',
     touched_by='int_usage_days_changed', touched_on=['organization_id', 'customer_key', 'usage_date']
 ) }}
 

@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental', incremental_strategy='touched', touched_by='int_outcomes_touched',
+    materialized='incremental', touched_by='int_outcomes_touched',
     named_by=['load_id', 'usage_event_key']
 ) }}
 

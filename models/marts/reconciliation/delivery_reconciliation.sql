@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental', incremental_strategy='touched',
+    materialized='incremental',
     touched_by='int_delivery_days_touched', touched_on=['organization_id', 'usage_date']
 ) }}
 

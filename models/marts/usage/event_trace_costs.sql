@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental', incremental_strategy='touched',
+    materialized='incremental',
     touched_by='int_traces_changed', touched_on=['load_id', 'root_event_key']
 ) }}
 

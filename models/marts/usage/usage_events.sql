@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental', incremental_strategy='touched', touched_by='int_usage_events_changed',
+    materialized='incremental', touched_by='int_usage_events_changed',
     named_by=['load_id', 'usage_event_key']
 ) }}
 

@@ -1,5 +1,5 @@
 {{ config(
-    enabled=var('publish_usage_metadata'), materialized='incremental', incremental_strategy='touched',
+    enabled=var('publish_usage_metadata'), materialized='incremental',
     touched_by='int_usage_events_changed', touched_on=['load_id', 'usage_event_key']
 ) }}
 
