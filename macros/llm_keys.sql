@@ -7,7 +7,8 @@
 {# A JSON text without what `_llm` may hold of a person's: whatever is not one of Polar's counts and names. #}
 {% macro publishable_metadata(metadata) %}
     case
-        when not json_exists({{ metadata }}, '$._llm') then {{ metadata }}
+        {#- No JSON is read for what has no such key; DuckDB writes a key that came with escapes without them. #}
+        when not contains({{ metadata }}, '_llm') or not json_exists({{ metadata }}, '$._llm') then {{ metadata }}
         when json_type({{ metadata }}, '$._llm') != 'OBJECT' then cast(json_merge_patch({{ metadata }}, '{"_llm": null}') as varchar)
         else cast(json_merge_patch(
             json_merge_patch({{ metadata }}, '{"_llm": null}'),

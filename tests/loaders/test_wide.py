@@ -161,7 +161,7 @@ def warehouse(texts: list[str]) -> duckdb.DuckDBPyConnection:
     )
     rows = []
     for number, text in enumerate(texts):
-        is_long = re.search(r"[0-9][0-9.]{15,}|[.][0-9]{13,}|[0-9][eE][+-]?[0-9]", text)
+        is_long = re.search(r"[0-9][0-9.]{15,}|[.][0-9]{13,}|[:,\[\s]-?[0-9][0-9.]*[eE]", text)
         payload = f'{{"metadata": {text}}}'
         rows.append((str(number), "call", text, exact_metadata_numbers(payload) if is_long else None))
     connection.executemany("insert into events values (?, ?, ?, ?)", rows)

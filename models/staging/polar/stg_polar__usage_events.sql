@@ -75,7 +75,7 @@ typed_events as (
         cast(json_structure(json_extract(payload, '$.metadata')) as varchar) as metadata_structure,
         {# A double keeps 15 significant digits. Longer numbers and exponents are rare and are read as they were written. #}
         case
-            when regexp_matches(payload, '[0-9][0-9.]{15,}|[.][0-9]{13,}|[0-9][eE][+-]?[0-9]')
+            when regexp_matches(payload, '[0-9][0-9.]{15,}|[.][0-9]{13,}|[:,\[\s]-?[0-9][0-9.]*[eE]')
                 then exact_metadata_numbers(payload)
         end as exact_numbers,
         {{ utc('event.timestamp') }} as sent_at,
