@@ -22,8 +22,8 @@ where is_complete and succeeded and build_id = (select max(build_id) from raw.bu
 """
 # Which rows are new. Raw tables only grow, load after load; a replay also changes the row it replays.
 _IS_NEW = {"quarantine": "greatest(load_id, replayed_load_id) > ?"}
-# Names that builds gave, not landing: they change only with a model that writes them.
-_OF_BUILDS = {"wide_relations", "wide_columns"}
+# Written by builds and publishes, not by landing: what they hold of the last build is what it made.
+_OF_BUILDS = {"wide_relations", "wide_columns", "published_periods"}
 
 
 def affected_nodes(home: Home, nodes: dict[str, Any], as_of: datetime) -> list[Any] | None:

@@ -16,7 +16,7 @@ import duckdb
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.adapters.duckdb.plugins import BasePlugin
 
-from loaders import exact, metering, wide
+from loaders import exact, metering, rating, wide
 from loaders.errors import UsageError
 from loaders.project import definitions_fingerprint, macros_fingerprint, project_fingerprint
 from loaders.warehouse import Home, acquire_lock, prepare_connection, release_lock
@@ -53,8 +53,15 @@ class Plugin(BasePlugin):  # type: ignore[misc]
         # A thread writes what it reads, in load order near enough for zone maps, and keeps nothing to sort it by.
         conn.execute("set preserve_insertion_order = false")
         conn.create_function("meter_filter_matches", metering.filter_matches, ["VARCHAR", "VARCHAR"], "BOOLEAN")
+        conn.create_function(
+            "meter_filter_matches_in_sql", metering.filter_matches_in_sql, ["VARCHAR", "VARCHAR"], "BOOLEAN"
+        )
         conn.create_function("meter_filter_properties", metering.filter_properties, ["VARCHAR"], "VARCHAR[]")
         conn.create_function("exact_metadata_numbers", exact.exact_metadata_numbers, ["VARCHAR"], "VARCHAR")
+        # It may return null, which DuckDB allows only to functions that also take it.
+        conn.create_function(
+            "rate_tiers", rating.rate_tiers, ["VARCHAR", "VARCHAR", "DOUBLE", "DOUBLE"], "BIGINT", null_handling="special"
+        )
         conn.create_function("wide_relations_script", wide.script, ["VARCHAR"], "VARCHAR")
 
     def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:

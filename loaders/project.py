@@ -37,7 +37,7 @@ def definitions_fingerprint() -> str:
     """
     files = [*(PROJECT_FOLDER / "models").rglob("*.sql"), *(PROJECT_FOLDER / "macros").glob("*.sql")]
     files += [PROJECT_FOLDER / name for name in _FILES]
-    files += [PROJECT_FOLDER / "loaders" / name for name in ("exact.py", "metering.py")]
+    files += [PROJECT_FOLDER / "loaders" / name for name in ("exact.py", "metering.py", "rating.py")]
     return _digest(files, [*_settings(), f"duckdb {version('duckdb')}"])
 
 

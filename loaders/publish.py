@@ -36,6 +36,22 @@ from loaders.warehouse import Home, attach_copy, open_published_copy, open_work_
 _GROWTH = 1.5
 _GROWTH_BYTES = 16 << 20
 
+# What is published of a period for the first time since it closed. Later publishes may say otherwise: that is what
+# period_restatements compares with.
+_CLOSED_PERIODS = """
+insert into raw.published_periods
+select
+    p.billing_period_key, p.organization_id, any_value(q.customer_key), p.subscription_key, q.currency,
+    p.period_start_at, p.period_end_at,
+    case when count(*) = count(q.expected_amount) then sum(q.expected_amount)::bigint end,
+    $published_at, b.through_load_id
+from marts.billing_periods as p
+inner join marts.meter_usage as q on p.billing_period_key = q.billing_period_key
+inner join raw.builds as b on b.build_id = $build_id
+where p.is_closed and p.billing_period_key not in (select billing_period_key from raw.published_periods)
+group by all
+"""
+
 # A published file by what it is known again by, where the build it comes from is one of this work file.
 _LAST_FILE = """
 select b.build_id, p.byte_count, p.row_count, p.byte_count_anew, p.row_count_anew
@@ -114,6 +130,7 @@ def publish(home: Home, *, now: datetime | None = None) -> Publication:
             raise PublishError(f"{copy}: the copy could not be written: {error}. The last file stays.") from error
         finally:
             _remove_leftovers(home)
+        _remember_closed_periods(connection, build)
         _forget(connection, build, fingerprint)
     changed = sum(step.is_change for step in steps) if last else None
     return Publication(home.published_file, published_at, build.built_at, build.as_of, len(steps) + 1, changed)
@@ -265,6 +282,11 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _remember_closed_periods(connection: duckdb.DuckDBPyConnection, build: _Build) -> None:
+    """Keep what has just been published of periods that closed. After a kill before this the next publish does it."""
+    connection.execute(_CLOSED_PERIODS, {"published_at": build.published_at, "build_id": build.build_id})
 
 
 def _forget(connection: duckdb.DuckDBPyConnection, build: _Build, fingerprint: str) -> None:

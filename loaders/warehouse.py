@@ -27,6 +27,7 @@ LOCK_FILE = "meterhouse.lock"
 # raw.model_changes says of each table that grows with events what a build did to it: made it anew (is_whole), or else
 # changed the rows that changes.<model> names: build_id, and the columns that tell them from the table's other rows.
 # Schema applied keeps small tables as the last build applied them to events; the next one looks at what differs.
+# raw.published_periods keeps what each closed period was first published with; nothing else of it is ever known again.
 # raw.publications knows the published file again, to copy it: its size, and that of the last one that was written anew.
 RAW_TABLES = """
 create schema if not exists raw;
@@ -105,6 +106,13 @@ create table if not exists raw.model_changes (
 create schema if not exists changes;
 
 create schema if not exists applied;
+
+create table if not exists raw.published_periods (
+    billing_period_key varchar not null, organization_id varchar not null, customer_key varchar,
+    subscription_key varchar not null, currency varchar, period_start_at timestamp not null,
+    period_end_at timestamp not null, expected_amount bigint, published_at timestamp not null,
+    through_load_id bigint not null
+);
 
 create table if not exists raw.publications (
     fingerprint varchar not null, built_at timestamp not null, meterhouse_version varchar not null,

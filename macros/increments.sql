@@ -72,7 +72,7 @@
 {% macro remembered_models() %}
     {% do return([
         'int_billing_periods_settled', 'int_billing_routes', 'int_carried_prices', 'int_credits_granted',
-        'int_customers_merged', 'int_external_ids_held', 'int_members_paired', 'int_metering_periods', 'int_meters_known',
+        'int_customers_merged', 'int_external_ids_held', 'int_members_paired', 'int_meter_resets', 'int_metering_periods', 'int_meters_known',
         'int_organizations_covered', 'int_prices_known', 'int_reference_prices', 'int_subscriptions_merged'
     ]) %}
 {% endmacro %}

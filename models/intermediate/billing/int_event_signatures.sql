@@ -46,7 +46,7 @@ signed_events as (
         usage_events.organization_id,
         {
             'name': to_json(usage_events.event_name),
-            'timestamp': case when filter_reads.reads_timestamp then to_json(cast(floor(epoch(usage_events.occurred_at)) as bigint)) end,
+            'timestamp': case when filter_reads.reads_timestamp then to_json(epoch(usage_events.occurred_at)) end,
             'properties': list_transform(
                 filter_reads.locations,
                 lambda location: case

@@ -20,16 +20,7 @@ periods as (
 
 )
 
-select
-    routed_events.load_id,
-    routed_events.file_number,
-    routed_events.record_number,
-    routed_events.usage_event_key,
-    routed_events.billing_period_key,
-    routed_events.subscription_key,
-    routed_events.price_id,
-    routed_events.occurred_at,
-    routed_events.units
+select routed_events.*
 from routed_events
 inner join periods on routed_events.billing_period_key = periods.billing_period_key
 where routed_events.occurred_at < periods.period_start_at

@@ -11,13 +11,17 @@
 {% set slack = "to_minutes(" ~ (var('cutoff_slack_minutes') | int) ~ ")" %}
 {#
     Polar's job runs every 15 minutes, so usage near a boundary may be billed on either side of it: the tail of a period
-    may slip out, the tail of the one before may slip in. A maximum or an average is not taken apart by subtraction, so
-    each is aggregated anew.
+    may slip out, the tail of the one before may slip in. Usage that was received later than the period it occurred in
+    (late) may have been billed by the other clock. A maximum or an average is not taken apart by subtraction, so each
+    quantity is aggregated anew.
 #}
 {% set quantities = {
-    'consumed_units': 'not is_in_head',
-    'units_without_tail': 'not is_in_head and not is_in_tail',
-    'units_with_head': 'true'
+    'consumed_units': "share = 'own'",
+    'units_without_tail': "share = 'own' and not is_in_tail",
+    'units_with_head': "share in ('own', 'head')",
+    'units_with_late_out': "share in ('own', 'late_out')",
+    'units_without_late_in': "share = 'own' and not is_late_in",
+    'units_by_occurrence': "(share = 'own' and not is_late_in) or share = 'late_out'"
 } %}
 
 with
@@ -52,6 +56,12 @@ routed_events as (
     where
         reason is null and billing_period_key is not null
         and {{ within_span('int_periods_touched', 'received_at', 'received_from_at', 'received_to_at') }}
+
+),
+
+late_events as (
+
+    select * from {{ ref('int_late_events') }}
 
 ),
 
@@ -102,8 +112,9 @@ measured_events as (
         closing_prices.billing_period_key as measured_period_key,
         closing_prices.price_id as closing_price_id,
         closing_prices.aggregation_function as closing_function,
+        'own' as share,
         routed_events.received_at >= closing_prices.period_end_at - {{ slack }} as is_in_tail,
-        false as is_in_head
+        routed_events.occurred_at < closing_prices.period_start_at as is_late_in
     from routed_events
     inner join closing_prices
         on
@@ -117,8 +128,9 @@ measured_events as (
         closing_prices.billing_period_key as measured_period_key,
         closing_prices.price_id as closing_price_id,
         closing_prices.aggregation_function as closing_function,
+        'head' as share,
         false as is_in_tail,
-        true as is_in_head
+        false as is_late_in
     from routed_events
     inner join periods
         on
@@ -130,6 +142,24 @@ measured_events as (
             and periods.period_end_at = closing_prices.period_start_at
             and routed_events.meter_id = closing_prices.meter_id
             and (not closing_prices.is_summable or routed_events.price_id = closing_prices.price_id)
+    union all
+    {# Received in a later period. #}
+    select
+        late_events.*,
+        closing_prices.billing_period_key as measured_period_key,
+        closing_prices.price_id as closing_price_id,
+        closing_prices.aggregation_function as closing_function,
+        'late_out' as share,
+        false as is_in_tail,
+        false as is_late_in
+    from late_events
+    inner join closing_prices
+        on
+            late_events.subscription_key = closing_prices.subscription_key
+            and closing_prices.period_start_at <= late_events.occurred_at
+            and late_events.occurred_at < closing_prices.period_end_at
+            and late_events.meter_id = closing_prices.meter_id
+            and (not closing_prices.is_summable or late_events.price_id = closing_prices.price_id)
 
 ),
 
@@ -138,7 +168,8 @@ quantities as (
     select
         measured_period_key as billing_period_key,
         closing_price_id as price_id,
-        count(*) filter (where not is_in_head) as event_count,
+        count(*) filter (where share = 'own') as event_count,
+        bool_or(share = 'late_out' or is_late_in) as has_late_usage,
         {%- for name, condition in quantities.items() %}
         coalesce(
             case any_value(closing_function)
@@ -174,6 +205,7 @@ metered_quantities as (
         closing_prices.price_type,
         closing_prices.is_summable,
         closing_prices.unit_amount,
+        closing_prices.tiers,
         closing_prices.cap_amount,
         closing_prices.currency,
         closing_prices.period_start_at,
@@ -181,8 +213,10 @@ metered_quantities as (
         coalesce(quantities.event_count, 0) as event_count,
         coalesce(quantities.consumed_units, 0) as consumed_units,
         cast(coalesce(credits.credited_units, 0) as double) as credited_units,
-        coalesce(quantities.units_without_tail, 0) as units_without_tail,
-        coalesce(quantities.units_with_head, 0) as units_with_head
+        coalesce(quantities.has_late_usage, false) as has_late_usage,
+        {%- for name in quantities if name != 'consumed_units' %}
+        coalesce(quantities.{{ name }}, 0) as {{ name }}{{ "," if not loop.last }}
+        {%- endfor %}
     from closing_prices
     inner join subscriptions on closing_prices.subscription_key = subscriptions.subscription_key
     left join quantities
@@ -201,9 +235,12 @@ rated_quantities as (
 
     select
         *,
-        case when price_type = 'unit' then {{ rate_units('unit_amount', 'consumed_units', 'credited_units') }} end as uncapped_amount,
-        case when price_type = 'unit' then {{ rate_units('unit_amount', 'units_without_tail', 'credited_units') }} end as low_amount,
-        case when price_type = 'unit' then {{ rate_units('unit_amount', 'units_with_head', 'credited_units') }} end as high_amount
+        {{ rate_price('', 'consumed_units', 'credited_units') }} as uncapped_amount,
+        {{ rate_price('', 'units_without_tail', 'credited_units') }} as low_amount,
+        {{ rate_price('', 'units_with_head', 'credited_units') }} as high_amount,
+        {%- for name in ['units_with_late_out', 'units_without_late_in', 'units_by_occurrence'] %}
+        case when has_late_usage then {{ rate_price('', name, 'credited_units') }} end as {{ name.replace('units', 'amount') }}{{ "," if not loop.last }}
+        {%- endfor %}
     from metered_quantities
 
 )
@@ -216,6 +253,7 @@ select
     customer_key,
     meter_id,
     price_id,
+    is_summable,
     currency,
     period_start_at,
     period_end_at,
@@ -226,6 +264,13 @@ select
     {# least() skips nulls: no cap, no limit; but an amount that cannot be rated stays null. #}
     case when uncapped_amount is not null then least(uncapped_amount, cap_amount) end as expected_amount,
     coalesce(uncapped_amount > cap_amount, false) as is_capped,
-    case when uncapped_amount is not null then least(low_amount, cap_amount) - least(uncapped_amount, cap_amount) end as cutoff_low_amount,
-    case when uncapped_amount is not null then least(high_amount, cap_amount) - least(uncapped_amount, cap_amount) end as cutoff_high_amount
+    {%- for name, amount in {
+        'cutoff_low_amount': 'low_amount', 'cutoff_high_amount': 'high_amount', 'late_out_amount': 'amount_with_late_out',
+        'late_in_amount': 'amount_without_late_in', 'late_both_amount': 'amount_by_occurrence'
+    }.items() %}
+    case
+        when uncapped_amount is not null and {{ amount }} is not null
+            then least({{ amount }}, cap_amount) - least(uncapped_amount, cap_amount)
+    end as {{ name }}{{ "," if not loop.last }}
+    {%- endfor %}
 from rated_quantities

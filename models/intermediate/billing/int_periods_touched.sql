@@ -1,6 +1,6 @@
 {#
     The billing periods whose usage may add up or be rated otherwise since the last build: those with touched events, as
-    they were and as they are; those whose bounds, prices, meters, credits or subscription changed; and the period after
+    they were and as they are, received or occurred in them; those whose bounds, prices, meters, credits or subscription changed; and the period after
     each, into which its tail may slip. Empty where the build makes everything anew.
 #}
 {% if not works_in_place() %}
@@ -14,6 +14,7 @@ where
     false
     and 1 in (select load_id from {{ ref('int_routing_touched') }})
     and billing_period_key in (select billing_period_key from {{ ref('int_metered_events_routed') }})
+    and billing_period_key in (select billing_period_key from {{ ref('int_late_events') }})
     and billing_period_key in (select billing_period_key from {{ ref('int_credits_granted') }})
     and subscription_key in (select subscription_key from {{ ref('int_carried_prices') }})
     and subscription_key in (select subscription_key from {{ ref('int_subscriptions_merged') }})
@@ -83,6 +84,18 @@ changed_subscriptions as (
 
 ),
 
+{# Late usage is also valued in the period it occurred in. #}
+late_occurrences as (
+
+    select subscription_key, occurred_at from {{ ref('int_late_events') }}
+    semi join touched_events using (load_id, file_number, record_number)
+    union
+    select old_subscription_key as subscription_key, old_occurred_at as occurred_at from touched_events
+    inner join periods on touched_events.old_billing_period_key = periods.billing_period_key
+    where touched_events.old_occurred_at < periods.period_start_at
+
+),
+
 touched_keys as (
 
     select old_billing_period_key as billing_period_key from touched_events
@@ -91,6 +104,13 @@ touched_keys as (
     select billing_period_key from {{ ref('int_metered_events_routed') }}
     semi join touched_events using (load_id, file_number, record_number)
     where billing_period_key is not null
+    union
+    select periods.billing_period_key from periods
+    inner join late_occurrences
+        on
+            periods.subscription_key = late_occurrences.subscription_key
+            and periods.period_start_at <= late_occurrences.occurred_at
+            and late_occurrences.occurred_at < periods.period_end_at
     union
     select billing_period_key from changed_periods
     union

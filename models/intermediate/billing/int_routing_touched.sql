@@ -1,6 +1,6 @@
 {#
     The metered events that may go elsewhere since the last build: those measured anew, and those received while their
-    customer's route on the meter is another, with the period they were billed in. Empty where the build makes everything
+    customer's route on the meter is another, with what they were measured and billed as. Empty where the build makes everything
     anew.
 #}
 {% set place = ['load_id', 'file_number', 'record_number'] %}
@@ -10,7 +10,12 @@
 
 select
     {{ place | join(', ') }},
-    cast(null as varchar) as old_billing_period_key
+    cast(null as varchar) as old_billing_period_key,
+    cast(null as varchar) as old_subscription_key,
+    cast(null as varchar) as old_customer_key,
+    cast(null as varchar) as old_meter_id,
+    cast(null as timestamp) as old_received_at,
+    cast(null as timestamp) as old_occurred_at
 from {{ ref('int_metering_touched') }}
 where false
     and load_id in (select load_id from {{ ref('int_metered_events') }})
@@ -123,7 +128,12 @@ select distinct
     places.load_id,
     places.file_number,
     places.record_number,
-    old_events.billing_period_key as old_billing_period_key
+    old_events.billing_period_key as old_billing_period_key,
+    old_events.subscription_key as old_subscription_key,
+    old_events.customer_key as old_customer_key,
+    old_events.meter_id as old_meter_id,
+    old_events.received_at as old_received_at,
+    old_events.occurred_at as old_occurred_at
 from places
 left join old_events
     on

@@ -72,7 +72,7 @@ metered_outcomes as (
                 )
         end as list_amount,
         case
-            when routed_events.aggregation_function in ('sum', 'count') and prices.unit_amount is null
+            when routed_events.aggregation_function in ('sum', 'count') and routed_events.price_id is null
                 then coalesce(
                     {{ exact_product('routed_events.units', 'reference_prices.unit_amount') }},
                     {{ exact_product('routed_events.units_as_double', 'reference_prices.unit_amount') }}

@@ -1,0 +1,135 @@
+{{ config(
+    materialized='incremental',
+    touched_by='int_periods_touched', touched_on=['billing_period_key']
+) }}
+
+{#
+    The amounts of sum and count meters split over the members that used them, by units. Each share is rounded down to a
+    minor unit; the units that are left over go one each to the largest remainders (of equal ones to the one with more
+    units, then to the lower key), so that the shares add up. Where no usage is left to split by (units that cancel out)
+    the amount is 0 and so is each share.
+#}
+
+with
+
+quantities as (
+
+    select * from {{ ref('int_metered_quantities') }}{{ touched_only('int_periods_touched', ['billing_period_key']) }}
+    where is_summable
+
+),
+
+routed_events as (
+
+    select * from {{ ref('int_metered_events_routed') }}
+    where
+        reason is null and billing_period_key is not null
+        and {{ within_span('int_periods_touched', 'received_at', 'received_from_at', 'received_to_at') }}
+
+),
+
+member_units as (
+
+    select
+        quantities.meter_usage_key,
+        routed_events.member_key,
+        case when count(*) = count(routed_events.units) then sum(routed_events.units) end as exact_units,
+        coalesce(cast(sum(routed_events.units) as double), 0) + coalesce(
+            sum(routed_events.units_as_double order by routed_events.received_at, routed_events.usage_event_key)
+                filter (where routed_events.units is null),
+            0
+        ) as units
+    from routed_events
+    inner join quantities
+        on
+            routed_events.billing_period_key = quantities.billing_period_key
+            and routed_events.price_id = quantities.price_id
+    group by quantities.meter_usage_key, routed_events.member_key
+
+),
+
+weighed_members as (
+
+    select
+        member_units.*,
+        quantities.billing_period_key,
+        quantities.organization_id,
+        quantities.customer_key,
+        quantities.expected_amount,
+        quantities.currency,
+        case
+            when count(*) over usage = count(member_units.exact_units) over usage then sum(member_units.exact_units) over usage
+        end as all_exact_units,
+        sum(member_units.units) over (usage order by member_units.member_key rows between unbounded preceding and unbounded following) as all_units
+    from member_units
+    inner join quantities on member_units.meter_usage_key = quantities.meter_usage_key
+    window usage as (partition by member_units.meter_usage_key)
+
+),
+
+{#
+    Whole numbers of 128 bits, so that equal remainders are equal: units in millionths of a millionth. What does not fit
+    is split by doubles; the shares add up either way.
+#}
+divisions as (
+
+    select
+        *,
+        try(cast(all_exact_units * cast(1000000000000 as decimal(13, 0)) as hugeint)) as divisor,
+        try(cast(expected_amount as hugeint) * cast(exact_units * cast(1000000000000 as decimal(13, 0)) as hugeint)) as dividend
+    from weighed_members
+
+),
+
+{# Division truncates: below zero the next lower whole number is meant. #}
+quotas as (
+
+    select
+        *,
+        coalesce(expected_amount = 0 or all_units = 0, false) as is_nothing,
+        case when divisor > 0 then dividend // divisor - case when dividend % divisor < 0 then 1 else 0 end end as exact_quota,
+        expected_amount * units / all_units as quota
+    from divisions
+
+),
+
+shares as (
+
+    select
+        *,
+        case when is_nothing then 0 else cast(coalesce(exact_quota, floor(quota)) as bigint) end as rounded_amount,
+        dividend - exact_quota * divisor as exact_remainder,
+        quota - floor(quota) as remainder
+    from quotas
+
+),
+
+ranked_shares as (
+
+    select
+        *,
+        expected_amount - sum(rounded_amount) over usage as left_over,
+        row_number() over (usage order by exact_remainder desc, remainder desc, units desc, member_key) as remainder_rank,
+        count(*) over usage as member_count
+    from shares
+    window usage as (partition by meter_usage_key)
+
+)
+
+select
+    {{ surrogate_key(["'member_allocation'", 'meter_usage_key', 'member_key']) }} as member_allocation_key,
+    meter_usage_key,
+    billing_period_key,
+    organization_id,
+    customer_key,
+    member_key,
+    units,
+    cast(
+        rounded_amount
+        + case when remainder_rank <= left_over then 1 else 0 end
+        {# Doubles may leave over more than one each; one of them takes it. #}
+        + case when remainder_rank = 1 then least(0, left_over) + greatest(0, left_over - member_count) else 0 end
+        as bigint
+    ) as expected_amount,
+    currency
+from ranked_shares
