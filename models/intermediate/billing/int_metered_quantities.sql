@@ -21,7 +21,7 @@
     'units_with_head': "share in ('own', 'head')",
     'units_with_late_out': "share in ('own', 'late_out')",
     'units_without_late_in': "share = 'own' and not is_late_in",
-    'units_by_occurrence': "(share = 'own' and not is_late_in) or share = 'late_out'"
+    'units_by_occurrence': "share = 'own' and not is_late_in or share = 'late_out'"
 } %}
 
 with
@@ -179,7 +179,7 @@ quantities as (
                 else
                     (coalesce(cast(sum(units) filter (where {{ condition }}) as double), 0)
                     + coalesce(
-                        sum(units_as_double order by received_at, usage_event_key) filter (where units is null and {{ condition }}),
+                        sum(units_as_double order by received_at, usage_event_key) filter (where units is null and ({{ condition }})),
                         0
                     ))
                     / case any_value(closing_function) when 'avg' then nullif(count(*) filter (where {{ condition }}), 0) else 1 end
