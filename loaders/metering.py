@@ -111,7 +111,8 @@ def _clause_matches_in_sql(clause: dict[str, Any], values: dict[str, Any]) -> bo
     if path == "timestamp":
         found = floor(found + 0.5)
     if clause["operator"] in ("like", "not_like"):
-        return (_sql_needle(wanted) in _json_text(found)) == (clause["operator"] == "like")
+        is_like: bool = clause["operator"] == "like"
+        return (_sql_needle(wanted) in _json_text(found)) == is_like
     if isinstance(wanted, bool):
         found, wanted = _sql_boolean_operands(found, wanted)
         return clause["operator"] in ("eq", "ne") and found is not None and _compare(clause["operator"], found, wanted)

@@ -18,9 +18,7 @@ _BIGINT_LIMIT = 2**63
 Tier = tuple[Fraction | None, Fraction]
 
 
-def rate_tiers(
-    price_type: str | None, tiers: str | None, consumed: float | None, credited: float | None
-) -> int | None:
+def rate_tiers(price_type: str | None, tiers: str | None, consumed: float | None, credited: float | None) -> int | None:
     """Return the amount, in minor units, of what was consumed less what was credited; None where no tier rates it.
 
     `volume`: all units at the rate of the tier the quantity falls in; beyond a bounded last tier there is none.

@@ -77,7 +77,7 @@ compared_lines as (
 
 ),
 
-judged_lines as (
+lines_of_orders as (
 
     select
         compared_lines.*,
@@ -88,27 +88,44 @@ judged_lines as (
         orders.period_start_at,
         orders.period_end_at,
         orders.is_missing,
+        orders.status as order_status,
         orders.cause as order_cause,
         case
             when orders.status = 'not_comparable' and orders.cause not in ('missing_price', 'proration') then orders.cause
             when compared_lines.expected_amount is null then 'missing_price'
-        end as incomparable_cause,
+        end as incomparable_cause
+    from compared_lines
+    inner join orders on compared_lines.order_reconciliation_key = orders.order_reconciliation_key
+
+),
+
+variances as (
+
+    select
+        *,
         case
             when incomparable_cause is not null then null
-            when orders.is_missing then -compared_lines.expected_amount
-            else compared_lines.billed_amount - compared_lines.expected_amount
-        end as variance_amount,
+            when is_missing then -expected_amount
+            else billed_amount - expected_amount
+        end as variance_amount
+    from lines_of_orders
+
+),
+
+judged_lines as (
+
+    select
+        *,
         case
             when incomparable_cause is not null then 'not_comparable'
-            when orders.is_missing or orders.status = 'unexpected' then orders.status
+            when is_missing or order_status = 'unexpected' then order_status
             when variance_amount = 0 then 'matched'
             when abs(variance_amount) <= {{ allowed_amount }} then 'within_tolerance'
-            when variance_amount between compared_lines.cutoff_low_amount and compared_lines.cutoff_high_amount then 'within_tolerance'
+            when variance_amount between cutoff_low_amount and cutoff_high_amount then 'within_tolerance'
             when variance_amount < 0 then 'underbilled'
             else 'overbilled'
         end as status
-    from compared_lines
-    inner join orders on compared_lines.order_reconciliation_key = orders.order_reconciliation_key
+    from variances
 
 )
 
