@@ -6,7 +6,6 @@ from typing import Any
 from tests.conformance.scenario import Scenario, Warehouse, awaits
 from tests.conformance.world import START, Json, iso, stored
 
-LEDGER = "credit_ledger is not published yet"
 RESET_SECOND = 1000
 
 
@@ -65,7 +64,7 @@ class Balance(Ledger):
                 holder = {"external_customer_id": event["external_customer_id"]}
             self.organization.event(number, event["name"], event["metadata"], at, **received, **holder)
 
-    @awaits(LEDGER)
+    @awaits("credit_ledger")
     def check_the_open_window(self, warehouse: Warehouse) -> None:
         window = self.window(warehouse, None)
         assert window["consumed_units"] == self.expected["consumed_units"]
@@ -107,12 +106,12 @@ class Rollover(Ledger):
             metadata = {"meter_id": "m1", "units": self.expected["rollover_units"], "rollover": True}
             self.grant("meter.credited", self.reset_at, metadata)
 
-    @awaits(LEDGER)
+    @awaits("credit_ledger")
     def check_what_rolls_over_follows_from_the_closed_window(self, warehouse: Warehouse) -> None:
         carried = running_sum([grant["units"] for grant in self.input["credits"] if grant["rollover"]])
         balance = self.window(warehouse, self.reset_at)["balance_units"]
         assert min(max(int(balance), 0), carried) == self.expected["rollover_units"]
 
-    @awaits(LEDGER)
+    @awaits("credit_ledger")
     def check_it_is_credited_in_the_next_window(self, warehouse: Warehouse) -> None:
         assert self.window(warehouse, None)["credited_units"] == self.expected["rollover_units"]

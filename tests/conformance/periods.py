@@ -185,7 +185,7 @@ class ResetTimes(Scenario):
             metadata, received = {"meter_id": self.meter_ids[-1]}, {"ingested_at": iso(instant(ran_at))}
             self.organization.system_event("meter.reset", instant(stamped_at), metadata=metadata, **received)
 
-    @awaits("credit_ledger is not published yet")
+    @awaits("credit_ledger")
     def check_where_the_open_window_starts(self, warehouse: Warehouse) -> None:
         for meter_id, stamped_at in zip(self.meter_ids, self.expected["reset_timestamps"], strict=True):
             row = warehouse.row(

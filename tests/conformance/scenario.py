@@ -44,11 +44,21 @@ class Warehouse:
         return {row["event_id"]: row["outcome"] for row in rows}
 
 
-def awaits(reason: str) -> Callable[[Check], Check]:
-    """Mark a check of what the warehouse does not publish yet."""
+def awaits(table: str) -> Callable[[Check], Check]:
+    """Mark a check of a table that is not published yet: from when it is, the check counts."""
 
     def mark(check: Check) -> Check:
-        check.__dict__["reason"] = reason
+        check.__dict__["table"] = table
+        return check
+
+    return mark
+
+
+def answers(key: str) -> Callable[[Check], Check]:
+    """Mark a check that is made only where the case expects something under this key."""
+
+    def mark(check: Check) -> Check:
+        check.__dict__["key"] = key
         return check
 
     return mark
@@ -83,14 +93,15 @@ class Scenario:
         return self.organizations.setdefault(label, Organization(self.case.id, label))
 
     @classmethod
-    def checks(cls) -> list[str]:
-        return [name for name in dir(cls) if name.startswith("check_")]
+    def checks(cls, case: Case) -> list[str]:
+        """Return the names of the checks to be made of the case."""
+        names = [name for name in dir(cls) if name.startswith("check_")]
+        return [name for name in names if getattr(getattr(cls, name), "key", None) in (None, *case.expected)]
 
-    @classmethod
-    def awaited(cls, case: Case, check: str) -> str | None:
+    def awaited(self, check: str, warehouse: Warehouse) -> str | None:
         """Return what the check waits for, or None."""
-        reason: str | None = getattr(getattr(cls, check), "reason", None)
-        return reason
+        table = getattr(getattr(self, check), "table", None)
+        return None if table is None or table in warehouse.published.tables() else f"{table} is not published yet"
 
 
 def scenario_of(case: Case) -> type[Scenario] | None:
