@@ -187,6 +187,7 @@ class FinalUsage(Scenario):
     compares = frozenset(("order",))
 
     def land(self) -> None:
+        assert self.input["event"] == "period end with cancel_at_period_end", f"unknown event: {self.input['event']}"
         meter_id = self.organization.meter({"func": "sum", "property": "units"})
         prices = [self.organization.metered_price(meter_id), self.organization.fixed_price(1000)]
         ends_at = iso(with_months(START, 1))
@@ -195,17 +196,25 @@ class FinalUsage(Scenario):
         links = {"subscription_id": sale.subscription_id, "product_id": sale.product_id}
         item = {"amount": 1000, "product_price_id": sale.price_ids[1]}
         self.organization.order("first", START, [item], billing_reason="subscription_create", **links)
-        for number, entry in enumerate(self.input["pending"]):
-            self.organization.usage(number, entry.get("units", 1) if isinstance(entry, dict) else entry)
+        # A unit costs a cent, so that an entry's amount is its units.
+        pending = [entry.get("amount", entry.get("units", 1)) for entry in self.input["pending"]]
+        for number, units in enumerate(pending):
+            self.organization.usage(number, units)
+        self.owed: list[Json] = []
+        if order := self.expected["order"]:
+            item = {"amount": order.get("subtotal_amount", sum(pending)), "product_price_id": sale.price_ids[0]}
+            reason = {"billing_reason": order.get("billing_reason", "subscription_cycle")}
+            self.organization.order("final", with_months(START, 1), [item], **links, **reason)
+            amounts = {"expected_static_amount": 0, "expected_metered_amount": item["amount"]}
+            self.owed = [{**amounts, "status": "matched"}]
 
     def check_the_order_that_is_owed(self, warehouse: Warehouse) -> None:
         rows = warehouse.rows(
-            "select expected_static_amount from order_reconciliation "
+            "select expected_static_amount, expected_metered_amount, status from order_reconciliation "
             "where organization_id = ? and period_end_at is not null",
             self.organization.id,
         )
-        owed = [] if self.expected["order"] is None else [{"expected_static_amount": 0}]
-        assert rows == owed
+        assert rows == self.owed
 
 
 class BillingReasons(Scenario):

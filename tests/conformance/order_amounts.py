@@ -65,8 +65,8 @@ class Amounts(OrderScenario):
         assert (row["status"], row["variance_amount"]) == ("matched", 0)
 
 
-class MeterCycle(OrderScenario):
-    """An order on a meter's own cycle: usage worth its lines, less a discount that Polar applied or skipped."""
+class DiscountedUsage(OrderScenario):
+    """An order of usage, on the meter's own cycle or with a renewal, less a discount Polar applied or skipped."""
 
     area = "order_amounts"
     required = frozenset(("billing_reason", "items", "discount"))
@@ -75,9 +75,11 @@ class MeterCycle(OrderScenario):
     def land(self) -> None:
         meter_id = self.organization.meter({"func": "sum", "property": "units"})
         price = self.organization.metered_price(meter_id)
-        sale = self.organization.sell([price], product={"meter_interval": "month", "meter_interval_count": 1})
+        is_meter_cycle = self.input["billing_reason"] == "subscription_meter_cycle"
+        product = {"meter_interval": "month", "meter_interval_count": 1} if is_meter_cycle else {}
+        sale = self.organization.sell([price], product=product, interval="year" if is_meter_cycle else "month")
         lines = [{**item, "product_price_id": price["id"]} for item in self.input["items"]]
-        self.organization.usage("all", sum(item["amount"] for item in lines))
+        self.organization.usage("all", sum(item["amount"] for item in lines if not item["proration"]))
         links = {"subscription_id": sale.subscription_id, "product_id": sale.product_id}
         discount_id = self.expected.get("discount_id", self.organization.uuid("discount"))
         discount = {"discount_amount": self.expected["discount_amount"], "discount_id": discount_id}
@@ -97,7 +99,7 @@ class MeterCycle(OrderScenario):
 
     def check_the_discount_is_no_variance(self, warehouse: Warehouse) -> None:
         row = self.reconciled(warehouse, self.order_id)
-        assert row["expected_metered_amount"] == self.expected["subtotal_amount"]
+        assert row["expected_metered_amount"] + row["proration_amount"] == self.expected["subtotal_amount"]
         assert (row["status"], row["variance_amount"]) == ("matched", 0)
 
 
@@ -195,11 +197,12 @@ class PlanChange(OrderScenario):
 
     def land(self) -> None:
         start, end = map(instant, self.input["period"])
+        interval = "month" if end - start < timedelta(days=40) else "year"
         plans = {"old": self.input["old_amount"], "new": self.input["new_amount"]}
         prices = {name: self.organization.fixed_price(amount, name) for name, amount in plans.items()}
-        products = {name: self.organization.product(name, [price], interval="month") for name, price in prices.items()}
+        products = {name: self.organization.product(name, [price], interval=interval) for name, price in prices.items()}
         customer_id, changed_at = self.organization.customer(), instant(self.input["changed_at"])
-        cycle = {"started_at": iso(start), "recurring_interval": "month"}
+        cycle = {"started_at": iso(start), "recurring_interval": interval}
         change = {"subscription_id": self.organization.uuid("subscription", "S")}
         change |= {"old_product_id": products["old"], "new_product_id": products["new"]}
         self.organization.subscription(

@@ -60,23 +60,26 @@ class Priced(Scenario):
 
 
 class TwoPrices(Scenario):
-    """Pending usage of several prices on one meter: the plan took one more price each time, and kept those before."""
+    """Pending usage of several prices on one meter: the plan took them one by one, and kept the active."""
 
     area = "rating"
     required = frozenset(("aggregation", "active_prices", "pending"))
     compares = frozenset(("lines",))
 
     def land(self) -> None:
-        names = list(self.input["active_prices"])
+        active = self.input["active_prices"]
+        left = [entry["price"] for entry in self.input["pending"] if entry["price"] not in active]
+        names = [*dict.fromkeys(left), *active]
         # Where a plan carries several prices on a meter, its usage goes to the lowest id.
         identifiers = sorted((self.organization.uuid("price", name) for name in names), reverse=True)
         self.price_ids = dict(zip(names, identifiers, strict=True))
         self.meter_id = self.organization.meter(self.input["aggregation"])
         customer_id = self.organization.customer()
-        prices: list[Json] = []
-        for number, (name, unit_amount) in enumerate(self.input["active_prices"].items()):
-            terms = {"unit_amount": unit_amount, "id": self.price_ids[name]}
-            prices.append(self.organization.metered_price(self.meter_id, **terms))
+        carried: dict[str, Json] = {}
+        for number, name in enumerate(names):
+            terms = {"unit_amount": active.get(name, "1"), "id": self.price_ids[name]}
+            carried[name] = self.organization.metered_price(self.meter_id, **terms)
+            prices = [price for other, price in carried.items() if other in active or other == name]
             product_id = self.organization.product(name, prices)
             version = {"modified_at": iso(START + timedelta(days=number))}
             self.organization.subscription("S", customer_id, product_id, prices, **version)
