@@ -5,8 +5,12 @@
     A build that failed was not believed: what it changed is tested again.
 #}
 {% macro rows_to_test(relation) %}
+    {%- set tested_load_id = last_tested_load() if is_appended(relation) else 0 -%}
     {%- set changes = changes_to_test(relation) -%}
-    {%- if changes is none -%}
+    {%- if tested_load_id -%}
+        {#- What is only ever appended to: a key of an old row that comes again is a record that landed twice. -#}
+        (select * from {{ relation }} where load_id > {{ tested_load_id }})
+    {%- elif changes is none -%}
         {{ relation }}
     {%- else -%}
         (
@@ -19,6 +23,17 @@
                 {%- else %} false {% endfor %}
         )
     {%- endif -%}
+{% endmacro %}
+
+
+{# Whether a relation is a table that new loads are appended to, and nothing of it is ever replaced. #}
+{% macro is_appended(relation) %}
+    {{ return(
+        execute and relation.identifier is defined and graph.nodes.values()
+            | selectattr('alias', 'equalto', relation.identifier)
+            | selectattr('config.materialized', 'equalto', 'incremental')
+            | rejectattr('config.touched_by', 'defined') | list | length > 0
+    ) }}
 {% endmacro %}
 
 

@@ -24,7 +24,7 @@ subscriptions as (
 
 ),
 
-live_intervals as (
+own_intervals as (
 
     select
         subscriptions.customer_key,
@@ -35,7 +35,32 @@ live_intervals as (
         live_intervals.live_to_at
     from {{ ref('int_subscription_live_intervals') }} as live_intervals
     inner join subscriptions on live_intervals.subscription_key = subscriptions.subscription_key
-    where subscriptions.customer_key is not null
+
+),
+
+{# Who holds a seat of another customer's subscription uses that one where no subscription of their own takes it. #}
+live_intervals as (
+
+    select
+        *,
+        false as is_seat
+    from own_intervals
+    where customer_key is not null
+    union all
+    select
+        seats.customer_key,
+        seats.subscription_key,
+        own_intervals.started_at,
+        own_intervals.trial_ends_at,
+        greatest(own_intervals.live_from_at, seats.held_from_at) as live_from_at,
+        least(own_intervals.live_to_at, seats.held_to_at) as live_to_at,
+        true as is_seat
+    from {{ ref('int_seats_held') }} as seats
+    inner join own_intervals
+        on
+            seats.subscription_key = own_intervals.subscription_key
+            and seats.held_from_at < own_intervals.live_to_at
+            and own_intervals.live_from_at < seats.held_to_at
 
 ),
 
@@ -207,7 +232,7 @@ chosen_prices as (
             and stretches.route_starts_at < carried_prices.carried_to_at
     qualify row_number() over (
         partition by stretches.customer_key, stretches.meter_id, stretches.route_starts_at
-        order by live_intervals.started_at, carried_prices.subscription_key, carried_prices.price_id
+        order by live_intervals.is_seat, live_intervals.started_at, carried_prices.subscription_key, carried_prices.price_id
     ) = 1
 
 ),

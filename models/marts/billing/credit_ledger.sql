@@ -1,6 +1,6 @@
 {#
-    One row per customer, meter and window between resets in which something happened, and always the last, open one. A
-    window holds what was received in it. Credits add up in order of their timestamps, never below zero at any step:
+    One row per customer, meter and window between resets in which something happened, and always the last, open one, also
+    of a meter that a subscription of the customer carried and that was never used. A window holds what was received in it. Credits add up in order of their timestamps, never below zero at any step:
     the sum so far less its lowest point below zero.
 #}
 
@@ -51,6 +51,15 @@ customer_meters as (
     select organization_id, customer_key, meter_id from grants
     union
     select organization_id, customer_key, meter_id from resets
+    union
+    select
+        carried_prices.organization_id,
+        subscriptions.customer_key,
+        carried_prices.meter_id
+    from {{ ref('int_carried_prices') }} as carried_prices
+    inner join {{ ref('int_subscriptions_merged') }} as subscriptions
+        on carried_prices.subscription_key = subscriptions.subscription_key
+    where subscriptions.customer_key is not null
 
 ),
 
