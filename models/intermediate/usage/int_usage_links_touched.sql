@@ -1,4 +1,13 @@
 {#
+    The few rows are on the right of each join, where DuckDB builds its hash tables. It has no idea how many a recursion
+    returns, and would rather build them from all links and all names: four seconds for ten million events.
+#}
+{{ config(
+    pre_hook="set disabled_optimizers = 'build_side_probe_side'",
+    post_hook="reset disabled_optimizers"
+) }}
+
+{#
     The children whose parent, root or depth may be another since the last build: those that are touched, those that name
     a touched event, and what hangs below either. Empty where the build makes everything anew.
 #}
