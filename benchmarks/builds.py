@@ -14,6 +14,10 @@ import duckdb
 
 HERE = Path(__file__).resolve().parent
 
+# For the engine's cost beside a script written by hand: more customers, and meters on routes of the API.
+ENGINE_CUSTOMERS = 10_000
+ENGINE_METERS = 20
+
 ORGANIZATION = "0f8fad5b-d9cb-469f-a165-70867728950e"
 CUSTOMERS = 1000
 EVENTS_A_MONTH = 1_000_000
@@ -58,7 +62,7 @@ _HISTORY_ROWS = f"""(
     select
         i, 1 + i // {EVENTS_A_LOAD} as load_id, i % {EVENTS_A_LOAD} as record_number,
         {END} - to_microseconds((($count - i) * (30 * 86400 * 1e6 / {EVENTS_A_MONTH}))::bigint) as occurred_at,
-        occurred_at as landed_at, hash(i * 7) % {CUSTOMERS} as customer,
+        occurred_at as landed_at, hash(i * 7) % $customers as customer,
         case when i % 10 in (3, 4, 5) then i - i % 10 when i % 10 = 6 then i - 1 end as parent
     from range($count::bigint) as t(i)
 )"""
@@ -71,7 +75,7 @@ _NEW_ROWS = f"""(
         {END} + interval 3 hour as landed_at,
         case
             when i % 1000 = 0 then 'new-' || $load_id || '-' || i
-            else (hash(i * 7) % {CUSTOMERS})::varchar
+            else (hash(i * 7) % $customers)::varchar
         end as customer,
         case
             when i % 100 = 1 then $first - 10 * (1 + hash(i) % 50)
@@ -98,7 +102,7 @@ create temp table subscriptions as
 select
     c, uuid_of('customer', c) as customer_id, uuid_of('subscription', c) as subscription_id,
     uuid_of('product', 1) as product_id, {END} - to_months({_MONTHS}) - to_hours((c % 700)::int) as started_at
-from range({CUSTOMERS}) as t(c)
+from range($customers::bigint) as t(c)
 """
 _PRICES = """
 create temp table prices as select json_group_array(price) as prices from (
@@ -110,7 +114,7 @@ create temp table prices as select json_group_array(price) as prices from (
         'id', uuid_of('price', m), 'amount_type', 'metered_unit', 'price_currency', 'usd',
         'meter_id', uuid_of('meter', m), 'unit_amount', '0.25'
     )
-    from range(1, 3) as t(m)
+    from range(1, $meters::bigint + 1) as t(m)
 )
 """
 _RESOURCES = f"""
@@ -121,14 +125,20 @@ select
 from (
     select 'meters' as kind, json_object(
         'id', uuid_of('meter', m), 'name', name, 'created_at', '2020-01-01T00:00:00Z', 'aggregation', aggregation,
-        'filter', json_object(
-            'conjunction', 'and', 'clauses', [json_object('property', 'name', 'operator', 'eq', 'value', name)]
-        )
+        'filter', json_object('conjunction', 'and', 'clauses', [
+            json_object('property', 'name', 'operator', 'eq', 'value', name),
+            json_object('property', property, 'operator', 'eq', 'value', value)
+        ])
     ) as object
-    from (values
-        (1, 'api.call', json_object('func', 'count')),
-        (2, 'storage.sampled', json_object('func', 'sum', 'property', 'gib_hours'))
-    ) as meters(m, name, aggregation)
+    from (
+        from (values
+            (1, 'api.call', json_object('func', 'count'), 'name', 'api.call'),
+            (2, 'storage.sampled', json_object('func', 'sum', 'property', 'gib_hours'), 'region', 'eu')
+        )
+        union all
+        select m, 'api.call', json_object('func', 'count'), 'route', '/v1/' || m
+        from range(3, $meters::bigint + 1) as t(m)
+    ) as meters(m, name, aggregation, property, value)
     union all
     select 'products', json_object(
         'id', uuid_of('product', 1), 'name', 'Team', 'created_at', '2020-01-01T00:00:00Z',
@@ -179,27 +189,28 @@ class History:
     home: Path
     count: int
     loads: int
+    customers: int = CUSTOMERS
 
 
-def fill_history(home: Path, count: int) -> History:
+def fill_history(home: Path, count: int, *, customers: int = CUSTOMERS, meters: int = 2) -> History:
     """Put a company's history into a home folder's raw tables, as if it had been landed."""
     prepare = "import sys; from loaders.warehouse import *\nwith open_work_file(Home(sys.argv[1])): pass"
     subprocess.run([sys.executable, "-c", prepare, str(home)], check=True, cwd=HERE.parent)
     with duckdb.connect(str(home / "meterhouse.duckdb")) as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute(_MACROS)
-        parameters = {"organization": ORGANIZATION, "count": count}
-        connection.execute(_SUBSCRIPTIONS, {"count": count})
-        connection.execute(_PRICES)
-        connection.execute(_RESOURCES, {"organization": ORGANIZATION})
+        connection.execute(_SUBSCRIPTIONS, {"count": count, "customers": customers})
+        connection.execute(_PRICES, {"meters": meters})
+        connection.execute(_RESOURCES, {"organization": ORGANIZATION, "meters": meters})
         connection.execute("begin")
-        connection.execute(_EVENTS.format(rows=_HISTORY_ROWS), parameters)
+        parameters = {"organization": ORGANIZATION, "count": count}
+        connection.execute(_EVENTS.format(rows=_HISTORY_ROWS), parameters | {"customers": customers})
         connection.execute(_ORDERS, parameters)
         connection.execute(_KEYS, {"known": 0})
         connection.execute(_LOADS)
         connection.execute("commit")
         (loads,) = connection.execute("select max(load_id) from raw.loads").fetchone() or (0,)
-    return History(home, count, loads)
+    return History(home, count, loads, customers)
 
 
 def land_new(history: History, count: int) -> None:
@@ -210,6 +221,7 @@ def land_new(history: History, count: int) -> None:
         connection.execute("begin")
         history.loads += 1
         parameters = {"organization": ORGANIZATION, "count": count, "first": history.count, "load_id": history.loads}
+        parameters["customers"] = history.customers
         connection.execute(_EVENTS.format(rows=_NEW_ROWS), parameters)
         connection.execute(_KEYS, {"known": history.loads - 1})
         connection.execute(_LOADS)

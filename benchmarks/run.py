@@ -6,7 +6,7 @@ They take turns, and the best of some rounds counts: on a busy machine only rati
     BENCH_SCALE=0.1     a tenth of everything (default 1: 2 million events, about 0.5 GB; 50 million of history)
     BENCH_ROUNDS=3      rounds for the contestants
     BENCH_LARGE=0       leaves out the 5 GB file and the long histories
-    BENCH_PARTS=builds  only one part: landing, growth or builds (default: all; with a comma some)
+    BENCH_PARTS=builds  only one part: landing, growth, builds or engine (default: all; with a comma some)
     BENCH_DLT=0         leaves out dlt, which is installed into an environment of its own
     BENCH_DATA=FOLDER   where files are made and kept (default benchmarks/.data)
 """
@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 SCALE = float(os.environ.get("BENCH_SCALE", "1"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 HAS_LARGE = os.environ.get("BENCH_LARGE", "1") != "0"
-PARTS = os.environ.get("BENCH_PARTS", "landing,growth,builds").split(",")
+PARTS = os.environ.get("BENCH_PARTS", "landing,growth,builds,engine").split(",")
 HAS_DLT = os.environ.get("BENCH_DLT", "1") != "0"
 DATA = Path(os.environ.get("BENCH_DATA", HERE / ".data")).resolve()
 
@@ -262,6 +262,20 @@ def show_floor(history: builds.History) -> None:
     print_row("run with nothing new", 1, nothing)
 
 
+def build_beside_hand_written() -> None:
+    """A full build, tests included, beside what no build can avoid, on the same events."""
+    count = int(10_000_000 * SCALE)
+    print_head(f"A full build: {builds.ENGINE_CUSTOMERS:,} customers, {builds.ENGINE_METERS} meters")
+    home = DATA / "work" / "engine"
+    history = builds.fill_history(home, count, customers=builds.ENGINE_CUSTOMERS, meters=builds.ENGINE_METERS)
+    by_hand = measure(
+        [sys.executable, str(HERE / "hand_written.py"), str(home / "meterhouse.duckdb"), str(home / "by_hand.duckdb")]
+    )
+    print_row("parse, usage_events and meter_usage by hand", count, by_hand)
+    built = meterhouse(history.home, "build", "--as-of", builds.AS_OF)
+    print_row("build and tests", count, built, f"{built.cpu / by_hand.cpu:.1f} times its processor time")
+
+
 def main() -> None:
     """Make the files, run everyone, print the tables, remove what was landed."""
     DATA.mkdir(parents=True, exist_ok=True)
@@ -272,6 +286,8 @@ def main() -> None:
             grow()
         if "builds" in PARTS:
             build_onto_histories()
+        if "engine" in PARTS:
+            build_beside_hand_written()
     finally:
         shutil.rmtree(DATA / "work", ignore_errors=True)
 
