@@ -23,9 +23,9 @@ KNOWN_DISAGREEMENTS: dict[str, str] = {
         "an event without the property of a unique meter has the outcome non_numeric; the contract keeps that outcome "
         "for sum, max, min and avg"
     ),
-    "plan_change_told_by_objects_only": (
-        "two versions of a Subscription with different products, and no subscription.product_updated between them: "
-        "the later product is not taken at the later version's modified_at"
+    "plan_change_told_by_objects_beside_events": (
+        "two versions of a Subscription with different products, no subscription.product_updated between them, and any "
+        "subscription.created or cycled: the versions are not looked at, and the plan is what those events name"
     ),
     "price_of_a_product_never_modified_before": (
         "a price that the first version of a product lists (modified_at null) and a later version does not list is "
@@ -537,17 +537,29 @@ class _History:
         self.trial_ends_at: datetime | None = None
         self.paused_at: datetime | None = None
         self.resumed_at: datetime | None = None
+        self.reinstated_at: datetime | None = None
+        self.revoked_at: datetime | None = None
         self.changes: list[tuple[datetime, Json]] = []
+        # A change for the next period, by the boundary at which it takes effect: when it was asked for.
+        self.requests: dict[datetime, datetime] = {}
+        self.is_told_by_events = not self.is_told_by_object or self.random.random() < 0.75
         self._plan()
         self.periods = self._periods(self.interval)
         self.usage_periods = self._periods((self.meter_interval, 1)) if self.meter_interval else self.periods
         self._write()
-        self.instants = sorted({at for period in self.usage_periods for at in period} | {at for at, _ in self.changes})
+        self.instants = self._instants()
         ends = {end for _, end in self.usage_periods} - {self.ended_at, self.paused_at}
         self.renewals = sorted(end for end in ends if HISTORY_START <= end <= HISTORY_END)
         products = [self.product, *(product for _, product in self.changes)]
         versions = [version for product in products for version in product["versions"]]
         self.meters = {p["meter_id"] for version in versions for p in version["prices"] if "meter_id" in p}
+
+    def _instants(self) -> list[datetime]:
+        """When something changes for its usage."""
+        changes = [at for at, _ in self.changes] + [
+            at for at in (self.revoked_at, self.reinstated_at) if at is not None
+        ]
+        return sorted({*changes, *(at for period in self.usage_periods for at in period)})
 
     def _later(self, low: int = 1, high: int = 90) -> datetime:
         start = max(self.started_at, HISTORY_START)
@@ -570,6 +582,12 @@ class _History:
                     self.resumed_at = paused_at + timedelta(days=self.random.randint(1, 40))
                 if self.resumed_at and self.resumed_at > HISTORY_END:
                     self.resumed_at = None
+        elif kind < 0.5 and not self.meter_interval:
+            self.revoked_at = max(self._later(), after_trial + timedelta(hours=1))
+            self.reinstated_at = self.revoked_at + timedelta(hours=self.random.choice([1, 50, 900]))
+            if self.reinstated_at > HISTORY_END:
+                self.revoked_at = self.reinstated_at = None
+            self.is_told_by_events = True
         elif kind < 0.6:
             ended_at = self._later()
             self.ended_at = ended_at if ended_at > self.started_at else None
@@ -591,8 +609,13 @@ class _History:
             if self.changes and "plan_taken_again_in_one_period" in KNOWN_DISAGREEMENTS:
                 changed = self.changes[-1][0]
                 at = max(at, next(end for _, end in self._periods(self.interval) if changed < end))
+            asked_at = at
+            if self.is_told_by_events and self.random.random() < 0.25:
+                at = next(end for _, end in self._periods(self.interval) if at < end)
             if at >= HISTORY_END or any(at <= earlier for earlier, _ in self.changes):
                 break
+            if asked_at < at:
+                self.requests[at] = asked_at
             carried = next(product for product in self.organization.products if product is not carried)
             self.changes.append((at, carried))
 
@@ -631,7 +654,7 @@ class _History:
     def _write(self) -> None:
         if self.is_told_by_object:
             self._write_objects()
-        if not self.is_told_by_object or self.random.random() < 0.5:
+        if not self.is_told_by_object or (self.is_told_by_events and self.random.random() < 0.5):
             self._event("subscription.created", self.started_at, self._told(self.product) | self._start())
         self._write_events()
         self._write_orders()
@@ -653,12 +676,17 @@ class _History:
         self.organization.add_event(name, self.customer, at, metadata)
 
     def _write_events(self) -> None:
-        is_told = self.random.random() < 0.7 or "plan_change_told_by_objects_only" in KNOWN_DISAGREEMENTS
-        if is_told or not self.is_told_by_object:
+        are_known = "plan_change_told_by_objects_beside_events" in KNOWN_DISAGREEMENTS or self.random.random() < 0.7
+        if not self.is_told_by_object or (self.is_told_by_events and (are_known or self.requests)):
             carried = self.product
             for at, product in self.changes:
-                told = {"subscription_id": self.subscription_id, "old_product_id": carried["id"]}
-                self._event("subscription.product_updated", at, told | {"new_product_id": product["id"]})
+                asked_at = self.requests.get(at, at)
+                told = {"subscription_id": self.subscription_id}
+                if asked_at < at:
+                    postponed = {"product_id": product["id"], "proration_behavior": "next_period"}
+                    self._event("subscription.updated", asked_at, told | postponed)
+                told |= {"old_product_id": carried["id"], "new_product_id": product["id"]}
+                self._event("subscription.product_updated", asked_at, told)
                 carried = product
         carried = self.changes[-1][1] if self.changes else self.product
         if self.paused_at:
@@ -666,14 +694,26 @@ class _History:
             self._event("subscription.paused", self.paused_at, told)
         if self.resumed_at:
             self._event("subscription.resumed", self.resumed_at, self._told(carried))
-            self._event("subscription.cycled", self.resumed_at, self._told(carried))
+            if self.is_told_by_events:
+                self._event("subscription.cycled", self.resumed_at, self._told(carried))
+        if self.revoked_at and self.reinstated_at:
+            self._event(
+                "subscription.canceled", self.revoked_at, self._told(carried) | {"canceled_at": iso(self.revoked_at)}
+            )
+            self._event("subscription.revoked", self.revoked_at, self._told(carried))
+            self._event("subscription.reinstated", self.reinstated_at, self._told(carried))
+        if self.random.random() < 0.15 and not (self.ended_at or self.paused_at or self.revoked_at):
+            late_at = self._later()
+            self._event("subscription.past_due", late_at, self._told(carried) | {"past_due_at": iso(late_at)})
+            self._event("subscription.reactivated", min(late_at + timedelta(days=3), HISTORY_END), self._told(carried))
         if self.ended_at and (not self.is_told_by_object or self.random.random() < 0.7):
             told = self._told(carried) | {"canceled_at": iso(self.ended_at), "ends_at": iso(self.ended_at)}
             self._event("subscription.canceled", self.ended_at, told)
             self._event("subscription.revoked", self.ended_at, self._told(carried))
         for _, end in self.periods:
             is_renewal = end not in (self.ended_at, self.paused_at) and end <= HISTORY_END
-            if is_renewal and self.random.random() < 0.6:
+            is_heard = self.is_told_by_events and self.random.random() < 0.6
+            if is_renewal and (is_heard or end in self.requests):
                 # The job that renews runs a little late; the boundary stays where it was.
                 cycled_at = end + timedelta(minutes=self.random.choice([0, 1, 7, 180]))
                 at_renewal = [product for at, product in self.changes if at <= end]
@@ -685,7 +725,11 @@ class _History:
         """A version at the start, one at each change, one at the end; each may be missing, but not all."""
         versions = [(self.started_at, self.product, False), *((at, product, False) for at, product in self.changes)]
         carried = versions[-1][1]
-        last = max(at for at in (self.ended_at, self.paused_at, self.resumed_at, versions[-1][0]) if at is not None)
+        last = max(
+            at
+            for at in (self.ended_at, self.paused_at, self.resumed_at, self.reinstated_at, versions[-1][0])
+            if at is not None
+        )
         if last > versions[-1][0]:
             versions.append((last, carried, True))
         kept = [version for version in versions[:-1] if self.random.random() < 0.7]

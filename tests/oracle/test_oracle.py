@@ -251,7 +251,10 @@ where customers.customer_id is not null
 
 
 def test_credit_ledger(judged: Judged) -> None:
-    """Each window of a meter that has credits, resets or usage; other rows, and rows left out, hold zeros."""
+    """Each window of a meter that has credits, resets or usage; other rows, and rows left out, hold zeros.
+
+    What granted_units adds up is not said where the rules are, so it is not compared.
+    """
     if not judged.has_table("credit_ledger"):
         pytest.skip("this build publishes no credit_ledger")
     windows = [window for organization in judged.organizations for window in ledger(organization)]
@@ -268,9 +271,9 @@ def test_credit_ledger(judged: Judged) -> None:
     may_exist = {
         (window.customer_id, window.meter_id, window.start_at): (window.end_at, 0.0, 0.0, 0.0) for window in windows
     }
-    archived = {m.meter_id for o in judged.organizations for m in o.meters if m.archived_at is not None}
+    compared = {(window.customer_id, window.meter_id) for window in windows}
     published = by_key(
-        [row for row in judged.rows(LEDGER) if row["meter_id"] not in archived],
+        [row for row in judged.rows(LEDGER) if (row["customer_id"], row["meter_id"]) in compared],
         lambda row: (row["customer_id"], row["meter_id"], row["window_start_at"]),
         lambda row: (row["window_end_at"], row["consumed_units"], row["credited_units"], row["balance_units"]),
     )
@@ -332,12 +335,19 @@ def test_every_record_lands(judged: Judged) -> None:
     assert landed == [{"landed": written, "records": written}], json.dumps(landed)
 
 
-def test_worlds_hold_what_they_are_made_for(judged: Judged) -> None:
-    outcomes = {outcome.outcome for billing in judged.billings for outcome in billing.outcomes}
+def test_worlds_hold_what_they_are_made_for() -> None:
+    """What no world holds is compared by nobody."""
+    billings = [
+        Billing(organization, world.as_of)
+        for world in map(World, QUICK_SEEDS)
+        for organization in organizations({kind: parse(lines) for kind, lines in world.lines().items()})
+    ]
+    outcomes = {outcome.outcome for billing in billings for outcome in billing.outcomes}
     everything = {"no_meter", "non_numeric", "before_meter", "unknown_customer", "no_subscription", "no_price"}
     assert everything | {"trial", "stranded", *CHARGED} <= outcomes
-    lines = [line for billing in judged.billings for line in billing.lines if line.events]
+    lines = [line for billing in billings for line in billing.lines if line.events]
     assert {line.meter.function for line in lines} == {"count", "sum", "max", "min", "avg", "unique"}
     assert {line.price.kind for line in lines} == {"unit", "volume", "graduated"}
+    assert {line.period.period_type for line in lines} == {"subscription", "meter"}
     assert any(line.amount[1] for line in lines)
     assert any(line.credits for line in lines)
