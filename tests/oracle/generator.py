@@ -43,9 +43,9 @@ KNOWN_DISAGREEMENTS: dict[str, str] = {
         "the credits of a period all go to the price of the last one: lost to a max, min, avg or unique meter whose "
         "price changed afterwards, and moved to the new price of a summable one"
     ),
-    "cost_as_text_beside_a_long_number": (
-        "a sum of _cost.amount written as text is added as a double where the same event holds a number with an "
-        "exponent or with many digits: the total is not the double nearest to the exact sum"
+    "inexact_beside_a_long_number": (
+        "_cost.amount written as text, and timestamp, are added as doubles where the same event holds a number with an "
+        "exponent or with many digits: totals and list amounts are then not exact"
     ),
     "reset_of_a_meter_that_is_not_carried": (
         "a meter.reset on a meter on which the customer's subscription carries no price ends the subscription's period"
@@ -105,7 +105,7 @@ class World:
         self.random = random.Random(seed)
         self.as_of = self.random.choice(AS_OF)
         self.records: dict[str, list[Json]] = {
-            kind: [] for kind in ("customers", "meters", "products", "subscriptions", "orders", "events")
+            kind: [] for kind in ("customers", "meters", "products", "subscriptions", "orders", "events", "submitted")
         }
         for _ in range(organizations):
             _Organization(self)
@@ -127,6 +127,11 @@ class World:
 
 def _line(record: Json) -> str:
     return re.sub(r'"\\u0001([^"\\]*)\\u0001"', r"\1", json.dumps(record))
+
+
+def _is_accepted(key: str, value: Any) -> bool:
+    """What Polar takes as metadata of a submission: text, numbers and booleans at the top, and a whole `_cost`."""
+    return key == "_cost" or isinstance(value, str | int | float)
 
 
 class _Organization:
@@ -400,7 +405,25 @@ class _Organization:
         }
         if received_at is not None:
             event |= {"ingested_at": iso(received_at), "external_id": None}
+        counts_nested = any("nested" in meter["aggregation"].get("property", "") for meter in self.meters)
+        if by_external_id and not counts_nested and self.chance(0.1):
+            self._submit(event, is_recorded=self.chance(0.3))
+            return
         self.add("events", event)
+
+    def _submit(self, event: Json, is_recorded: bool) -> None:
+        """As the merchant sent it: beside the recorded copy, or without one; that counts after the last recorded."""
+        external_id = f"sent-{event['id']}"
+        sent = {
+            key: event[key] for key in ("timestamp", "external_customer_id", "external_member_id", "name", "metadata")
+        }
+        sent = {key: value for key, value in sent.items() if value is not None}
+        sent["metadata"] = {key: value for key, value in sent["metadata"].items() if _is_accepted(key, value)}
+        if is_recorded:
+            self.add("events", {**event, "external_id": external_id})
+        elif self.chance(0.5):
+            sent["timestamp"] = iso(HISTORY_END + timedelta(hours=self.random.randint(1, 200)))
+        self.add("submitted", {**sent, "external_id": external_id})
 
     @staticmethod
     def _edge_after(at: datetime, edges: list[datetime]) -> datetime | None:
@@ -430,8 +453,11 @@ class _Organization:
     def _metadata(self) -> Json:
         numbers: list[Any] = [1, 2, 3, 7, 10, 0, -3, 100, 0.1, 0.2, 2.675, 1.995, 0.5, 33.333, -0.25, 1.0]
         numbers += [raw_number("1e2"), raw_number("2.50"), raw_number("12345678.123456789012"), raw_number("1E-3")]
+        properties = {meter["aggregation"].get("property") for meter in self.meters}
         if self.only_grows:
             numbers = [number for number in numbers if isinstance(number, str) or number >= 0]
+        if "timestamp" in properties and "inexact_beside_a_long_number" in KNOWN_DISAGREEMENTS:
+            numbers = [number for number in numbers if not isinstance(number, str)]
         odd: list[Any] = ["7", "many", True, False, None, [1], {"of": 2}]
         metadata: Json = {}
         if self.chance(0.95):
@@ -451,7 +477,7 @@ class _Organization:
         if self.chance(0.4):
             amount = self.random.choice([0.25, "0.25", "1.5", 1, "12", 1.234567890123, "0.000000000001"])
             is_long = any(isinstance(value, str) and "\x01" in value for value in self._leaves(metadata))
-            if is_long and "cost_as_text_beside_a_long_number" in KNOWN_DISAGREEMENTS:
+            if is_long and "inexact_beside_a_long_number" in KNOWN_DISAGREEMENTS:
                 amount = self.random.choice([0.25, 1, 1.5])
             metadata["_cost"] = {"amount": amount, "currency": "usd"}
         if self.chance(0.3):
@@ -539,6 +565,7 @@ class _History:
         self.resumed_at: datetime | None = None
         self.reinstated_at: datetime | None = None
         self.revoked_at: datetime | None = None
+        self.is_end_told_by_event = self.random.random() < 0.7
         self.changes: list[tuple[datetime, Json]] = []
         # A change for the next period, by the boundary at which it takes effect: when it was asked for.
         self.requests: dict[datetime, datetime] = {}
@@ -706,7 +733,7 @@ class _History:
             late_at = self._later()
             self._event("subscription.past_due", late_at, self._told(carried) | {"past_due_at": iso(late_at)})
             self._event("subscription.reactivated", min(late_at + timedelta(days=3), HISTORY_END), self._told(carried))
-        if self.ended_at and (not self.is_told_by_object or self.random.random() < 0.7):
+        if self.ended_at and (not self.is_told_by_object or self.is_end_told_by_event):
             told = self._told(carried) | {"canceled_at": iso(self.ended_at), "ends_at": iso(self.ended_at)}
             self._event("subscription.canceled", self.ended_at, told)
             self._event("subscription.revoked", self.ended_at, self._told(carried))
@@ -730,7 +757,8 @@ class _History:
             for at in (self.ended_at, self.paused_at, self.resumed_at, self.reinstated_at, versions[-1][0])
             if at is not None
         )
-        if last > versions[-1][0]:
+        is_stale = self.ended_at is not None and self.is_end_told_by_event and self.random.random() < 0.3
+        if last > versions[-1][0] and not is_stale:
             versions.append((last, carried, True))
         kept = [version for version in versions[:-1] if self.random.random() < 0.7]
         for at, product, _ in [*kept, versions[-1]]:
@@ -741,6 +769,7 @@ class _History:
         usage_period = next((p for p in self.usage_periods if p[0] <= at < p[1]), None) or self.usage_periods[-1]
         is_ended = is_last and self.ended_at is not None
         is_paused = is_last and self.paused_at is not None and self.resumed_at is None
+        is_period_said = self.random.random() < 0.8
         record = {
             "id": self.subscription_id,
             "created_at": iso(self.started_at),
@@ -751,8 +780,8 @@ class _History:
             "recurring_interval": self.interval[0],
             "recurring_interval_count": self.interval[1],
             "status": "canceled" if is_ended else "paused" if is_paused else "active",
-            "current_period_start": iso(period[0]),
-            "current_period_end": iso(period[1]),
+            "current_period_start": iso(period[0]) if is_period_said else None,
+            "current_period_end": iso(period[1]) if is_period_said else None,
             "current_meter_period_start": iso(usage_period[0]) if self.meter_interval else None,
             "current_meter_period_end": iso(usage_period[1]) if self.meter_interval else None,
             "trial_start": iso(self.started_at) if self.trial_ends_at else None,

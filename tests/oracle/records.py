@@ -156,6 +156,9 @@ def organizations(kinds: dict[str, list[Json]]) -> list[Organization]:
         of(record).events.append(_event(record))
     for organization in found.values():
         _add_subscription_events(organization)
+    for organization in found.values():
+        own = [record for record in kinds["submitted"] if of(record) is organization]
+        organization.events += _counted(own, [record for record in kinds["events"] if of(record) is organization])
     return list(found.values())
 
 
@@ -174,6 +177,19 @@ def _event(record: Json) -> Event:
         member=None if member == (None, None) else member,
         metadata=record["metadata"],
     )
+
+
+def _counted(submitted: list[Json], recorded: list[Json]) -> list[Event]:
+    """Return the submissions that count: no recorded copy, and outside the time that recorded usage covers."""
+    copies = {record.get("external_id") for record in recorded}
+    usage = [instant(record["timestamp"]) for record in recorded if record["source"] == "user"]
+    alone = [_submission(record) for record in submitted if record["external_id"] not in copies]
+    return [event for event in alone if not usage or not min(usage) <= event.occurred_at <= max(usage)]
+
+
+def _submission(record: Json) -> Event:
+    known = {"id": record["external_id"], "source": "user", "customer_id": None}
+    return _event({**record, **known})
 
 
 def _customer(record: Json) -> Customer:

@@ -41,7 +41,8 @@ class Subscription:
         self.started_at = records.started_at
         latest = records.versions[-1] if records.versions else None
         self.trial_ends_at = latest.trial_ends_at if latest else None
-        self.ended_at = latest.ended_at if latest else self._revoked_for_good_at()
+        # The object may be older than the revocation that ended it.
+        self.ended_at = (latest.ended_at if latest else None) or self._revoked_for_good_at()
         self._pauses = self._intervals("subscription.paused", "subscription.resumed")
         self._revocations = self._intervals("subscription.revoked", "subscription.reinstated")
         self.meter_interval = self._meter_interval()

@@ -118,7 +118,9 @@ def test_billing_periods(judged: Judged) -> None:
 # --- outcomes ---
 
 OUTCOMES = """
-select usage_events.event_id, subscriptions.subscription_id, billing_periods.period_start_at, billing_outcomes.*
+select
+    coalesce(usage_events.event_id, usage_events.external_id) as event_id,
+    subscriptions.subscription_id, billing_periods.period_start_at, billing_outcomes.*
 from billing_outcomes
 join usage_events using (usage_event_key)
 left join subscriptions on subscriptions.subscription_key = billing_outcomes.subscription_key
@@ -171,6 +173,29 @@ def test_where_charged_usage_goes(judged: Judged) -> None:
         if outcome.outcome in CHARGED and outcome.meter and outcome.subscription and outcome.period
     }
     agree(published, expected)
+
+
+def test_list_amounts(judged: Judged) -> None:
+    """Units times unit price, before credits and cap, of what is charged or stranded; exact to twelve decimals."""
+    expected = {
+        (outcome.event.event_id, outcome.meter.meter_id): (
+            outcome.units * Fraction(outcome.price.unit_amount),
+            outcome.price.currency,
+        )
+        for billing in judged.billings
+        for outcome in billing.outcomes
+        if outcome.outcome in (*CHARGED, "stranded") and outcome.meter and is_summable(outcome.meter)
+        if outcome.price and outcome.price.unit_amount is not None and outcome.units is not None
+    }
+    published = by_key(
+        [row for row in judged.rows(OUTCOMES) if (row["event_id"], row["meter_id"]) in expected],
+        lambda row: (row["event_id"], row["meter_id"]),
+        lambda row: (row["list_amount"], row["currency"]),
+    )
+    for key, (amount, currency) in expected.items():
+        listed, listed_currency = published[key]
+        assert listed_currency == currency, key
+        assert abs(Fraction(listed) - amount) <= Fraction(1, 2 * 10**12), (key, listed, float(amount))
 
 
 # --- lines ---
