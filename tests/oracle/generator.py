@@ -98,20 +98,15 @@ def raw_number(text: str) -> str:
     return f"\x01{text}\x01"
 
 
-class World:
-    """One landing, drawn from a seed: records by kind, and the instant it is judged at."""
+KINDS = ("customers", "meters", "products", "subscriptions", "orders", "events", "submitted")
 
-    def __init__(self, seed: int, organizations: int = ORGANIZATIONS) -> None:
-        self.random = random.Random(seed)
-        self.as_of = self.random.choice(AS_OF)
-        self.records: dict[str, list[Json]] = {
-            kind: [] for kind in ("customers", "meters", "products", "subscriptions", "orders", "events", "submitted")
-        }
-        for _ in range(organizations):
-            _Organization(self)
 
-    def uuid(self) -> str:
-        return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
+class Landing:
+    """Records by kind, and the instant they are judged at."""
+
+    def __init__(self, as_of: datetime) -> None:
+        self.as_of = as_of
+        self.records: dict[str, list[Json]] = {kind: [] for kind in KINDS}
 
     def lines(self) -> dict[str, list[str]]:
         return {kind: [_line(record) for record in records] for kind, records in self.records.items()}
@@ -123,6 +118,19 @@ class World:
             paths.append(folder / f"{kind}.jsonl")
             paths[-1].write_text("".join(f"{line}\n" for line in lines))
         return paths
+
+
+class World(Landing):
+    """One landing of many organizations, drawn from a seed."""
+
+    def __init__(self, seed: int, organizations: int = ORGANIZATIONS) -> None:
+        self.random = random.Random(seed)
+        super().__init__(self.random.choice(AS_OF))
+        for _ in range(organizations):
+            _Organization(self)
+
+    def uuid(self) -> str:
+        return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
 
 
 def _line(record: Json) -> str:
