@@ -29,6 +29,22 @@ class Outcome:
     period: Period | None = None
 
 
+class Members:
+    """The members that events name: by both ids, or by one of them; a pair seen once says whose an external id is."""
+
+    def __init__(self, events: list[Event], attribution: Attribution) -> None:
+        self._pairs: dict[tuple[str, str | None], Member] = {}
+        for event in events:
+            customer = attribution.customer_of(event)
+            if customer is not None and event.member is not None and None not in event.member:
+                self._pairs[customer.customer_id, event.member[1]] = event.member
+
+    def of(self, customer_id: str, event: Event) -> Member:
+        if event.member is None or event.member[0] is not None:
+            return event.member
+        return self._pairs.get((customer_id, event.member[1]), event.member)
+
+
 @dataclass
 class Line:
     """One row of meter_usage."""
@@ -58,10 +74,10 @@ class Line:
     def amount(self) -> tuple[int | None, bool]:
         return rate(self.price, self.billable)
 
-    def units_by_member(self) -> dict[Member, Fraction]:
+    def units_by_member(self, members: "Members") -> dict[Member, Fraction]:
         shares: dict[Member, list[Event]] = defaultdict(list)
         for event in self.events:
-            shares[event.member].append(event)
+            shares[members.of(self.subscription.customer_id, event)].append(event)
         return {member: quantity(events, self.meter) for member, events in shares.items()}
 
 
@@ -74,6 +90,7 @@ class Billing:
         found = [Subscription(records, organization) for records in organization.subscriptions.values()]
         self.subscriptions = sorted(found, key=lambda subscription: subscription.started_at)
         self._attribution = Attribution(organization)
+        self.members = Members(organization.events, self._attribution)
         self._settled = self._settled_periods()
         self.outcomes = [outcome for event in organization.events for outcome in self._outcomes(event)]
         self.lines = self._lines()

@@ -47,6 +47,10 @@ KNOWN_DISAGREEMENTS: dict[str, str] = {
         "_cost.amount written as text, and timestamp, are added as doubles where the same event holds a number with an "
         "exponent or with many digits: totals and list amounts are then not exact"
     ),
+    "consumption_below_zero_on_tiers": (
+        "a tiered price of a meter whose consumption is negative has no amount, although billable_units is 0 there "
+        "(max(0, consumed - credited)) and no units cost nothing"
+    ),
     "reset_of_a_meter_that_is_not_carried": (
         "a meter.reset on a meter on which the customer's subscription carries no price ends the subscription's period"
     ),
@@ -152,6 +156,7 @@ class _Organization:
         # Usage only grows here, and some of it is received just before an instant at which something changes.
         self.only_grows = self.random.random() < 0.5 and "worth_of_an_edge_below_zero" in KNOWN_DISAGREEMENTS
         self.has_edges = self.only_grows or "worth_of_an_edge_below_zero" not in KNOWN_DISAGREEMENTS
+        self.has_negatives = not self.only_grows and self.random.random() < 0.5
         self.instants: list[datetime] = []
         self.customers: list[Json] = []
         self.meters: list[Json] = []
@@ -322,7 +327,9 @@ class _Organization:
         common = self._price(product, created_at, currency)
         cap = self.random.choice([None, None, None, 0, 50, 1000])
         common |= {"cap_amount": cap, "meter_id": meter["id"], "meter": {"id": meter["id"], "name": meter["name"]}}
-        if self.chance(0.65):
+        can_be_negative = self.has_negatives and meter["aggregation"]["func"] not in ("count", "unique")
+        must_be_unit = can_be_negative and "consumption_below_zero_on_tiers" in KNOWN_DISAGREEMENTS
+        if must_be_unit or self.chance(0.6):
             return {**common, "amount_type": "metered_unit", "unit_amount": self._rate()}
         bounds = sorted(self.random.sample([1, 2, 3, 5, 10, 50, 100], self.random.randint(1, 3)))
         limits: list[int | None] = [*bounds, None] if self.chance(0.8) else [*bounds]
@@ -337,13 +344,16 @@ class _Organization:
 
     def _add_history(self, customer: Json) -> None:
         created_at = datetime.fromisoformat(customer["created_at"][:-1])
-        histories = []
+        histories: list[_History] = []
         for number in range(self.random.choice([0, 1, 1, 1, 1, 1, 2, 2, 2])):
             starts = [start for start in STARTS if start >= created_at] or [created_at + timedelta(days=1)]
             start = self.random.choice(starts) if self.chance(0.8) else max(created_at, self.moment())
             # No two subscriptions of a customer start at one instant: which one came first would not be said.
-            step = timedelta(seconds=number) if self.is_whole_seconds else timedelta(microseconds=number)
-            histories.append(_History(self, customer, start + step))
+            step = timedelta(seconds=1) if self.is_whole_seconds else timedelta(microseconds=1)
+            start += number * step
+            while any(history.started_at == start for history in histories):
+                start += step
+            histories.append(_History(self, customer, start))
         instants = [at for history in histories for at in history.instants]
         self._add_credits(customer, instants, histories)
         members = self._members()
@@ -462,7 +472,7 @@ class _Organization:
         numbers: list[Any] = [1, 2, 3, 7, 10, 0, -3, 100, 0.1, 0.2, 2.675, 1.995, 0.5, 33.333, -0.25, 1.0]
         numbers += [raw_number("1e2"), raw_number("2.50"), raw_number("12345678.123456789012"), raw_number("1E-3")]
         properties = {meter["aggregation"].get("property") for meter in self.meters}
-        if self.only_grows:
+        if not self.has_negatives:
             numbers = [number for number in numbers if isinstance(number, str) or number >= 0]
         if "timestamp" in properties and "inexact_beside_a_long_number" in KNOWN_DISAGREEMENTS:
             numbers = [number for number in numbers if not isinstance(number, str)]
@@ -474,7 +484,7 @@ class _Organization:
             metadata["tier"] = self.random.choice(["gold", "silver", "Gold", "100%", "a_b", "c\\d", "1", 1, 1.0, True])
         if self.chance(0.6):
             metadata["score"] = self.random.choice(
-                [1, 1.0, 10, 1.5, 0 if self.only_grows else -3, "1", "10", "gold", True]
+                [1, 1.0, 10, 1.5, -3 if self.has_negatives else 0, "1", "10", "gold", True]
             )
         if self.chance(0.5):
             metadata["flag"] = self.random.choice([True, False, True, 1, 0, "True", "t"])

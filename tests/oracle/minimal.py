@@ -110,7 +110,7 @@ def edge() -> Landing:
 
 def all_others() -> Landing:
     landing = Landing(AS_OF)
-    for add in (_unique, _objects, _delisted, _again, _repriced, _credits, _inexact, _reset):
+    for add in (_unique, _objects, _delisted, _again, _repriced, _credits, _inexact, _reset, _below_zero):
         add(landing)
     return landing
 
@@ -192,3 +192,13 @@ def _reset(landing: Landing) -> None:
     case.meter_event("meter.reset", "2024-01-15T00:00:00Z", "other-meter")
     case.call("2024-01-10T00:00:00Z")
     case.call("2024-01-20T00:00:00Z")
+
+
+def _below_zero(landing: Landing) -> None:
+    case = Case(landing, "consumption_below_zero_on_tiers", "sum", "units")
+    price = case.price("price", 100)
+    del price["unit_amount"]
+    tiers = [{"bound": 10, "unit_amount": "100"}, {"bound": None, "unit_amount": "50"}]
+    case.product("plan", {**price, "amount_type": "metered_tiers", "tiers": {"type": "graduated", "tiers": tiers}})
+    case.subscription("plan")
+    case.call("2024-01-10T00:00:00Z", units=-1)

@@ -282,25 +282,28 @@ def test_member_allocations(judged: Judged) -> None:
         assert (None if member == (None, None) else member) not in published[key], "two rows of one member"
         published[key][None if member == (None, None) else member] = row
     lines = {key: line for key, line in expected_lines(judged).items() if is_summable(line.meter) and line.events}
+    members = {line_key(line): billing.members for billing in judged.billings for line in billing.lines}
+    units = {key: line.units_by_member(members[key]) for key, line in lines.items()}
     agree(
         {key: {member: row["units"] for member, row in published[key].items()} for key in published if key in lines},
-        {key: {member: float(u) for member, u in line.units_by_member().items()} for key, line in lines.items()},
+        {key: {member: float(part) for member, part in parts.items()} for key, parts in units.items()},
     )
     rated = published_lines(judged)
     for key, line in lines.items():
-        check_shares(published[key], line, rated[key]["expected_amount"])
+        check_shares(key, published[key], units[key], line.consumed, rated[key]["expected_amount"])
 
 
-def check_shares(rows: dict[Member, Row], line: Line, amount: int | None) -> None:
+def check_shares(
+    key: Key, rows: dict[Member, Row], units: dict[Member, Fraction], total: Fraction, amount: int | None
+) -> None:
     shares = {member: row["expected_amount"] for member, row in rows.items()}
     if amount is None:
-        assert set(shares.values()) == {None}, line_key(line)
+        assert set(shares.values()) == {None}, key
         return
-    assert sum(shares.values()) == amount, (line_key(line), shares, amount)
-    units, total = line.units_by_member(), line.consumed
+    assert sum(shares.values()) == amount, (key, shares, amount)
     if total > 0 and all(part >= 0 for part in units.values()):
         for member, share in shares.items():
-            assert is_fair_share(share, amount, units[member], total), (line_key(line), member, share, amount)
+            assert is_fair_share(share, amount, units[member], total), (key, member, share, amount)
 
 
 # --- the worlds themselves ---
