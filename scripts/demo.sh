@@ -1,5 +1,5 @@
 #!/bin/sh
-# The main job on a simulated world: three organizations with usage, orders and known discrepancies.
+# The main job on a simulated world: four organizations with usage, orders and known discrepancies.
 set -eu
 cd "$(dirname "$0")/.."
 rm -rf demo/world

@@ -3,13 +3,18 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from decimal import Decimal
+from fractions import Fraction
+from itertools import product
+from math import floor
 from typing import Any
 
-from loaders.simulate.instants import iso, iso_or_none
+from loaders.simulate.instants import AS_OF, iso, iso_or_none
 from loaders.simulate.metering import Metering, UsageRow
-from loaders.simulate.model import Customer, Json, Organization, Usage
-from loaders.simulate.ordering import Order, Ordering
-from loaders.simulate.reconciling import Finding, Reconciling
+from loaders.simulate.model import Customer, Json, Member, Meter, Organization, Usage
+from loaders.simulate.ordering import Item, Order, Ordering
+from loaders.simulate.periods import is_priced, resets
+from loaders.simulate.rating import running_credits
+from loaders.simulate.reconciling import Finding, LineFinding, Reconciling
 
 TOKENS = ("input_tokens", "output_tokens", "total_tokens")
 
@@ -33,6 +38,10 @@ class Answers:
             "orders": [self._order(order) for order in self._ordering.orders],
             "order_reconciliation": [self._finding(finding) for finding in self._reconciling.findings()],
             "totals_by_currency": self._totals(),
+            "order_lines": self._order_lines(),
+            "meter_reconciliation": [self._line(line) for line in self._reconciling.line_findings()],
+            "credit_ledger": self._open_windows(),
+            "member_allocations": self._allocations(),
         }
 
     def _identities(self) -> Json:
@@ -67,8 +76,10 @@ class Answers:
         return [{**self._id, "outcome": outcome, "count": count} for outcome, count in sorted(counted.items())]
 
     def _meter_usage(self) -> list[Json]:
-        rows = [row for rows in self._metering.rows.values() for row in rows]
-        return [self._usage_row(row) for row in rows]
+        return [self._usage_row(row) for row in self._priced_rows()]
+
+    def _priced_rows(self) -> list[UsageRow]:
+        return [row for rows in self._metering.rows.values() for row in rows if is_priced(row.period)]
 
     def _usage_row(self, row: UsageRow) -> Json:
         subscription, order = row.period.subscription, self._reconciling.order_of(row.period)
@@ -94,7 +105,7 @@ class Answers:
 
     def _order(self, order: Order) -> Json:
         draft, subscription = order.draft, order.draft.subscription
-        has_lines = self._organization.has_api_objects
+        has_lines = self._organization.has_order_objects(draft.customer)
         return {
             **self._id,
             "order_id": order.order_id,
@@ -122,6 +133,7 @@ class Answers:
         draft, order = finding.draft, finding.order
         period, subscription = draft.period, draft.subscription
         subscription_id = subscription.subscription_id if subscription else None
+        has_objects = self._organization.has_order_objects(draft.customer)
         row = {
             "key": order.order_id if order else f"{subscription_id}@{iso(draft.boundary_at)}",
             **self._id,
@@ -135,9 +147,73 @@ class Answers:
             "status": finding.status,
             "cause": finding.cause,
             # Without a paid order there are no lines to compare with.
-            "comparison": "lines" if self._organization.has_api_objects and order and order.paid_at else "order_total",
+            "comparison": "lines" if has_objects and order and order.paid_at else "order_total",
         }
         return {**row, **_expected(finding), **_billed(finding, row["comparison"] == "lines")}
+
+    def _order_lines(self) -> list[Json]:
+        orders = [one for one in self._ordering.orders if self._organization.has_order_objects(one.draft.customer)]
+        return [
+            {**self._id, "order_id": order.order_id, **_order_line(order, item)}
+            for order in orders
+            for item in order.items
+        ]
+
+    def _line(self, line: LineFinding) -> Json:
+        draft, order, item, row = line.finding.draft, line.finding.order, line.item, line.row
+        assert draft.period is not None
+        answer: Json = {
+            **self._id,
+            "subscription_id": draft.period.subscription.subscription_id,
+            "order_id": order.order_id if order else None,
+            "period_start_at": iso(draft.period.start_at),
+            "period_end_at": iso(draft.period.end_at),
+            "meter_id": line.price.meter.meter_id if line.price.meter else None,
+            "price_id": line.price.price_id,
+            "currency": line.currency,
+            "status": line.status,
+            "cause": line.cause,
+            "variance_amount": line.variance,
+        }
+        if row:
+            answer |= {"expected_units": float(row.billable), "expected_amount": row.amount}
+        if item and item.billed_units is not None:
+            answer |= {"billed_units": float(item.billed_units), "billed_amount": item.amount}
+        elif order is None or order.paid_at is None:
+            answer |= {"billed_units": None, "billed_amount": None}
+        return answer
+
+    def _open_windows(self) -> list[Json]:
+        """Since each meter's last reset, by when Polar received what counts."""
+        made = [self._open_window(*pair) for pair in product(self._organization.customers, self._organization.meters)]
+        return [window for window in made if window]
+
+    def _open_window(self, customer: Customer, meter: Meter) -> Json | None:
+        mine = [one for one in self._organization.subscriptions if one.customer is customer]
+        moments = [moment for one in mine for moment, reset in resets(one) if reset is meter and moment < AS_OF]
+        usages = [one for one in self._organization.usages if one.customer is customer and meter.matches(one)]
+        usages = [usage for usage in usages if meter.value(usage) is not None]
+        granted = [one for one in self._organization.credits if (one.customer, one.meter) == (customer, meter)]
+        if not (moments or usages or granted):
+            return None
+        start_at = max(moments, default=None)
+        granted = [one for one in granted if start_at is None or one.received_at >= start_at]
+        consumed = meter.aggregate(one for one in usages if start_at is None or one.received_at >= start_at)
+        credited = running_credits(one.units for one in sorted(granted, key=lambda one: one.occurred_at))
+        return {
+            **self._id,
+            **_customer(customer),
+            "meter_id": meter.meter_id,
+            "window_start_at": iso_or_none(start_at),
+            "granted_units": float(sum(one.units for one in granted)),
+            "consumed_units": float(consumed),
+            "credited_units": float(credited),
+            "balance_units": float(credited - consumed),
+        }
+
+    def _allocations(self) -> list[Json]:
+        rows = (row for row in self._priced_rows() if row.meter.is_summable() and row.usages)
+        return [{**self._id, **share} for row in rows for share in _shares(row)]
 
     def _totals(self) -> list[Json]:
         groups: dict[str, list[Order]] = defaultdict(list)
@@ -149,6 +225,47 @@ class Answers:
 
 _MONTH = ("customer_id", "external_customer_id", "month")
 _DAY = ("event_name", "usage_date")
+
+
+def _order_line(order: Order, item: Item) -> Json:
+    kind = "proration" if item.is_proration else "metered" if item.row else "static"
+    return {
+        "label": item.label,
+        "line_type": kind,
+        "meter_id": item.row.meter.meter_id if item.row else None,
+        "price_id": item.price.price_id if item.price else None,
+        "amount": item.amount,
+        "currency": order.draft.currency,
+        "units": None if item.billed_units is None else float(item.billed_units),
+    }
+
+
+def _shares(row: UsageRow) -> list[Json]:
+    """The row's amount by member and units, largest remainder; equal remainders at the cut leave the amount open."""
+    groups: dict[Member | None, list[Usage]] = defaultdict(list)
+    for usage in row.usages:
+        groups[usage.member].append(usage)
+    units = {member: Fraction(row.meter.aggregate(usages)) for member, usages in groups.items()}
+    whole = sum(units.values())
+    quotas = {member: (row.amount or 0) * part / whole if whole else Fraction(0) for member, part in units.items()}
+    ranked = sorted((quota - floor(quota) for quota in quotas.values()), reverse=True)
+    left_over = (row.amount or 0) - sum(map(floor, quotas.values())) if whole else 0
+    shares = []
+    for member, quota in quotas.items():
+        share: Json = {
+            "subscription_id": row.period.subscription.subscription_id,
+            "price_id": row.price.price_id,
+            "period_start_at": iso(row.period.start_at),
+            "external_member_id": member.external_id if member else None,
+            "units": float(units[member]),
+        }
+        remainder = quota - floor(quota)
+        is_tied = 0 < left_over < len(ranked) and ranked[left_over - 1] == ranked[left_over] == remainder
+        if not is_tied:
+            one_more = left_over > 0 and remainder >= ranked[left_over - 1]
+            share["expected_amount"] = None if row.amount is None else floor(quota) + one_more
+        shares.append(share)
+    return shares
 
 
 def _customer(customer: Customer) -> Json:

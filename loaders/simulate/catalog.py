@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from loaders.simulate.instants import CATALOG_CREATED_AT, LAST_USAGE_AT, at
+from loaders.simulate.instants import LAST_USAGE_AT, at
 from loaders.simulate.model import (
     API,
     EXPORT,
@@ -22,6 +22,7 @@ from loaders.simulate.model import (
     Subscription,
     Usage,
 )
+from loaders.simulate.rating import Tiers
 
 REQUEST, COMPLETION, JOB = "api.request", "llm.completion", "job.run"
 SAMPLE, SESSION, AGENT, TOOL, VIEW = "connection.sample", "session.start", "agent.run", "tool.call", "page.view"
@@ -40,18 +41,30 @@ class Builder:
     # --- catalog ---
 
     def meter(self, name: str, event_name: str, function: str, property: str | None = None, **more: Any) -> Meter:
-        created_at = more.pop("created_at", CATALOG_CREATED_AT)
+        created_at = more.pop("created_at", self.organization.catalog_created_at)
         meter = Meter(self.uuid("meter", name), name, function, property, event_name, created_at, **more)
         self.organization.meters.append(meter)
         return meter
 
     def fixed(self, label: str, amount: int, currency: str = "usd") -> Price:
-        return Price(self.uuid("price", label), currency, static_amount=amount, created_at=CATALOG_CREATED_AT)
+        return Price(
+            self.uuid("price", label), currency, static_amount=amount, created_at=self.organization.catalog_created_at
+        )
 
     def metered(self, label: str, meter: Meter, unit_amount: str, **more: Any) -> Price:
-        currency, created_at = more.pop("currency", "usd"), more.pop("created_at", CATALOG_CREATED_AT)
+        currency, created_at = more.pop("currency", "usd"), more.pop("created_at", self.organization.catalog_created_at)
         price_id = self.uuid("price", label, meter.name)
         return Price(price_id, currency, 0, meter, unit_amount, more.pop("cap_amount", None), created_at)
+
+    def tiered(self, label: str, meter: Meter, tiers: Tiers, cap_amount: int | None = None) -> Price:
+        price = self.metered(label, meter, "0", cap_amount=cap_amount)
+        price.tiers = tiers
+        return price
+
+    def seated(self, label: str, tiers: Tiers) -> Price:
+        price = self.fixed(label, 0)
+        price.tiers, price.seats = tiers, 1
+        return price
 
     def product(self, name: str, *prices: Price, **more: Any) -> Product:
         product = Product(self.uuid("product", name), name, prices, **more)
@@ -89,10 +102,19 @@ class Builder:
     def change_plan(self, subscription: Subscription, product: Product, moment: str, proration: str) -> None:
         subscription.phases.append(Phase(at(moment), product, product.prices, proration))
 
-    def credit(self, customer: Customer, meter: Meter, units: int, moment: datetime) -> None:
+    def change_later(self, subscription: Subscription, product: Product, requested: str, moment: datetime) -> None:
+        """Asked for now, in force from the next period on."""
+        subscription.phases.append(Phase(moment, product, product.prices, "next_period", at(requested)))
+
+    def change_seats(self, subscription: Subscription, seats: int, moment: str) -> None:
+        old = subscription.phases[-1]
+        prices = tuple(price.for_seats(seats) if price.seats else price for price in old.prices)
+        subscription.phases.append(Phase(at(moment), old.product, prices, "prorate"))
+
+    def credit(self, customer: Customer, meter: Meter, units: int, moment: datetime, is_rollover: bool = False) -> None:
         event_id = self.uuid("credit", customer.number, meter.name, moment, units)
         received_at = moment + timedelta(seconds=1)
-        self.organization.credits.append(Credit(event_id, customer, meter, units, moment, received_at))
+        self.organization.credits.append(Credit(event_id, customer, meter, units, moment, received_at, is_rollover))
 
     # --- usage ---
 

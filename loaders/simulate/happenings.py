@@ -7,10 +7,8 @@ from datetime import datetime, timedelta
 from loaders.simulate.instants import AS_OF, iso
 from loaders.simulate.model import Chance, Customer, Json, Organization, Phase, RefundPlan, Subscription
 from loaders.simulate.ordering import Order, Ordering
-from loaders.simulate.periods import Period, subscription_periods, usage_periods
+from loaders.simulate.periods import Period, resets, subscription_periods
 from loaders.simulate.rating import round_half_away
-
-EXPORTS_START_AT = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
 
 
 @dataclass(eq=False)
@@ -32,7 +30,8 @@ class Happenings:
 
     def events(self) -> list[SystemEvent]:
         made = [*self._customers(), *self._subscriptions(), *self._orders(), *self._credits()]
-        seen = [event for event in made if EXPORTS_START_AT <= event.occurred_at < AS_OF]
+        starts_at = self._organization.exports_start_at
+        seen = [event for event in made if starts_at <= event.occurred_at < AS_OF]
         return sorted(seen, key=lambda event: (event.occurred_at, event.event_id))
 
     def _event(self, name: str, customer: Customer, moment: datetime, metadata: Json) -> SystemEvent:
@@ -59,8 +58,8 @@ class Happenings:
             yield self._event("subscription.created", customer, started_at, metadata)
             for period in subscription_periods(subscription):
                 yield from self._ends(subscription, period)
-            for period in usage_periods(subscription):
-                yield from self._resets(subscription, period)
+            for moment, meter in resets(subscription):
+                yield self._event("meter.reset", customer, moment, {"meter_id": meter.meter_id})
             yield from self._plan_changes(subscription)
             yield from self._recovery(subscription)
 
@@ -68,7 +67,9 @@ class Happenings:
         customer, moment = subscription.customer, period.end_at
         metadata = terms(subscription, subscription.phase_before(moment))
         if period.closing in ("cycle", "trial"):
-            yield self._event("subscription.cycled", customer, moment, metadata)
+            # A change for the next period shows here only.
+            cycled = terms(subscription, subscription.phase_at(moment))
+            yield self._event("subscription.cycled", customer, moment, cycled)
         elif period.closing == "pause":
             resumed = next(resumed for paused, resumed in subscription.pauses if paused == moment)
             yield self._event("subscription.paused", customer, moment, {**metadata, "paused_at": iso(moment)})
@@ -94,18 +95,13 @@ class Happenings:
         yield self._event("subscription.canceled", customer, ended_at, metadata)
         yield self._event("subscription.revoked", customer, ended_at, terms_)
 
-    def _resets(self, subscription: Subscription, period: Period) -> Iterator[SystemEvent]:
-        """A renewal starts a new balance on each metered price; the reset is dated at the closed period's end."""
-        if period.is_closed and period.closing == "cycle":
-            for price in subscription.phase_before(period.end_at).metered_prices:
-                assert price.meter is not None
-                metadata = {"meter_id": price.meter.meter_id}
-                yield self._event("meter.reset", subscription.customer, period.end_at, metadata)
-
     def _plan_changes(self, subscription: Subscription) -> Iterator[SystemEvent]:
         for old, new in zip(subscription.phases, subscription.phases[1:], strict=False):
+            if old.product is new.product:
+                yield from self._seat_change(subscription, old, new)
+                continue
             ids = {"old_product_id": old.product.product_id, "new_product_id": new.product.product_id}
-            moment, subscription_id = new.from_at, subscription.subscription_id
+            moment, subscription_id = new.requested_at or new.from_at, subscription.subscription_id
             yield self._event(
                 "subscription.product_updated",
                 subscription.customer,
@@ -118,6 +114,13 @@ class Happenings:
                 "proration_behavior": new.proration,
             }
             yield self._event("subscription.updated", subscription.customer, moment, metadata)
+
+    def _seat_change(self, subscription: Subscription, old: Phase, new: Phase) -> Iterator[SystemEvent]:
+        named = {"subscription_id": subscription.subscription_id, "proration_behavior": new.proration}
+        seats = {**named, "old_seats": old.seats, "new_seats": new.seats}
+        yield self._event("subscription.seats_updated", subscription.customer, new.from_at, seats)
+        updated = {**named, "seats": new.seats}
+        yield self._event("subscription.updated", subscription.customer, new.from_at, updated)
 
     def _recovery(self, subscription: Subscription) -> Iterator[SystemEvent]:
         if subscription.recovered_at is None:
@@ -198,7 +201,7 @@ class Happenings:
 
     def _credits(self) -> Iterator[SystemEvent]:
         for credit in self._organization.credits:
-            metadata = {"meter_id": credit.meter.meter_id, "units": credit.units, "rollover": False}
+            metadata = {"meter_id": credit.meter.meter_id, "units": credit.units, "rollover": credit.is_rollover}
             event = self._event("meter.credited", credit.customer, credit.occurred_at, metadata)
             event.event_id, event.received_at = credit.event_id, credit.received_at
             yield event

@@ -3,6 +3,7 @@
 from calendar import monthrange
 from datetime import UTC, datetime, timedelta
 
+EXPORTS_START_AT = datetime(2026, 1, 1, tzinfo=UTC)
 COVERAGE_STARTS_AT = datetime(2026, 1, 1, 0, 5, tzinfo=UTC)
 LAST_USAGE_AT = datetime(2026, 5, 9, 18, tzinfo=UTC)
 AS_OF = datetime(2026, 5, 10, tzinfo=UTC)

@@ -34,7 +34,12 @@ class Layout:
         self._ordering, self._happenings = ordering, happenings
 
     def files(self) -> Iterator[DataFile]:
-        kinds = {"a": self._organization_a, "b": self._organization_b, "c": self._organization_c}
+        kinds = {
+            "a": self._organization_a,
+            "b": self._organization_b,
+            "c": self._organization_c,
+            "d": self._organization_d,
+        }
         yield from kinds[self._organization.key]()
 
     def _path(self, name: str) -> str:
@@ -179,6 +184,20 @@ class Layout:
             yield Record(self._shapes.recorded(usage))
         for event in self._happenings.events():
             yield Record(self._shapes.system_event(event, with_receipt=True))
+
+    # --- D: API objects with holes, and one export of all events ---
+
+    def _organization_d(self) -> Iterator[DataFile]:
+        shapes, organization = self._shapes, self._organization
+        yield lines(self._path("customers.jsonl"), [Record(shapes.customer(one)) for one in organization.customers])
+        yield array(self._path("meters.json"), [Record(shapes.meter(one)) for one in organization.meters])
+        products = [Record(shapes.product(one)) for one in organization.products if one.is_landed]
+        yield page(self._path("products.json"), products)
+        subscriptions = [one for one in organization.subscriptions if one.phases[-1].product.is_landed]
+        yield lines(self._path("subscriptions.jsonl"), [Record(shapes.subscription(one)) for one in subscriptions])
+        listed = [one for one in self._ordering.orders if organization.has_order_objects(one.draft.customer)]
+        yield pages(self._path("orders.jsonl"), [Record(shapes.order(order)) for order in listed])
+        yield lines(self._path("events/export.jsonl.gz"), self._all_recorded())
 
     def _of_channel(self, channel: str) -> list[Usage]:
         chosen = [usage for usage in self._organization.usages if usage.channel == channel]

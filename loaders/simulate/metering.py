@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from loaders.simulate.model import Credit, Customer, Meter, Organization, Price, Subscription, Usage
-from loaders.simulate.periods import Period, usage_periods
-from loaders.simulate.rating import rate, running_credits
+from loaders.simulate.periods import Period, is_priced, usage_periods
+from loaders.simulate.rating import running_credits
 
 # A usage job runs every 15 minutes: what arrives this close to a boundary may be billed on its other side.
 CUTOFF_SLACK = timedelta(minutes=20)
@@ -51,20 +51,24 @@ class UsageRow:
         return max(Decimal(0), self.consumed - self.credited)
 
     @property
-    def amount(self) -> int:
+    def amount(self) -> int | None:
         return self.amount_of(self.consumed)
 
     @property
     def is_capped(self) -> bool:
-        uncapped = rate(self.price.unit_amount, None, self.billable)
-        return self.price.cap_amount is not None and uncapped > self.price.cap_amount
+        uncapped = self.price.rated(self.billable, is_capped=False)
+        return None not in (self.price.cap_amount, uncapped) and uncapped != self.amount
 
     @property
     def has_entries(self) -> bool:
         return bool(self.usages or self.credits)
 
-    def amount_of(self, consumed: Decimal) -> int:
-        return rate(self.price.unit_amount, self.price.cap_amount, consumed - self.credited)
+    def amount_of(self, consumed: Decimal) -> int | None:
+        return self.price.rated(consumed - self.credited)
+
+    def received_late(self) -> list[Usage]:
+        """What occurred before the period."""
+        return [usage for usage in self.usages if usage.occurred_at < self.period.start_at]
 
     def in_last_minutes(self) -> list[Usage]:
         return [usage for usage in self.usages if usage.received_at >= self.period.end_at - CUTOFF_SLACK]
@@ -95,6 +99,13 @@ class Metering:
         candidates = (other for rows in self.rows.values() for other in rows if other.price is row.price)
         mine = (other for other in candidates if other.period.subscription is row.period.subscription)
         return next((other for other in mine if other.period.end_at == row.period.start_at), None)
+
+    def belated(self, row: UsageRow) -> list[Usage]:
+        """What occurred in the row's period and was received after it."""
+        others = (other for rows in self.rows.values() for other in rows if other.price is row.price)
+        mine = (other for other in others if other.period.subscription is row.period.subscription)
+        later = (usage for other in mine if other.period.start_at > row.period.start_at for usage in other.usages)
+        return [usage for usage in later if row.period.holds(usage.occurred_at)]
 
     def _outcomes(self, usage: Usage) -> Iterable[Outcome]:
         meters = [meter for meter in self._organization.meters if meter.matches(usage)]
@@ -127,6 +138,8 @@ class Metering:
         if row is None or (period.closing == "revoked" and period.kind == "subscription"):
             return Outcome(usage, meter, "stranded", period, price)
         row.usages.append(usage)
+        if not is_priced(period):
+            return Outcome(usage, meter, "no_price")
         return Outcome(usage, meter, "due" if period.is_closed else "open", period, price)
 
     def _billable(self, customer: Customer, moment: datetime) -> list[Subscription]:

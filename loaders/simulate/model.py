@@ -7,10 +7,14 @@ import hashlib
 import random
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
+
+from loaders.simulate.instants import CATALOG_CREATED_AT, COVERAGE_STARTS_AT, EXPORTS_START_AT
+from loaders.simulate.rating import Tiers, rate, rate_tiers
 
 Json = dict[str, Any]
 
@@ -67,7 +71,15 @@ class Meter:
         if self.function == "unique":
             return Decimal(len(set(values)))
         numbers = [Decimal(str(value)) for value in values]
-        return max(numbers, default=Decimal(0)) if self.function == "max" else sum(numbers, Decimal(0))
+        if self.function == "avg":
+            mean = Fraction(sum(numbers, Decimal(0))) / max(1, len(numbers))
+            return Decimal(repr(float(mean)))
+        if self.function in ("max", "min"):
+            return (max if self.function == "max" else min)(numbers, default=Decimal(0))
+        return sum(numbers, Decimal(0))
+
+    def is_summable(self) -> bool:
+        return self.function in ("count", "sum")
 
 
 @dataclass(eq=False)
@@ -79,6 +91,21 @@ class Price:
     unit_amount: str = "0"
     cap_amount: int | None = None
     created_at: datetime | None = None
+    tiers: Tiers | None = None
+    seats: int | None = None
+
+    def rated(self, quantity: Decimal, is_capped: bool = True) -> int | None:
+        """None where the tiers do not reach as far as the quantity."""
+        cap_amount = self.cap_amount if is_capped else None
+        if self.tiers:
+            return rate_tiers(self.tiers, cap_amount, quantity)
+        return rate(self.unit_amount, cap_amount, quantity)
+
+    def for_seats(self, seats: int) -> "Price":
+        """The price of so many seats, as a subscription carries it."""
+        amount = self.rated(Decimal(seats))
+        assert amount is not None
+        return replace(self, static_amount=amount, seats=seats)
 
 
 @dataclass(eq=False)
@@ -89,6 +116,8 @@ class Product:
     interval: str | None = "month"
     meter_interval: str | None = None
     trial_days: int | None = None
+    # False: no export and no API answer names its prices.
+    is_landed: bool = True
 
     @property
     def static_amount(self) -> int:
@@ -135,16 +164,24 @@ class Customer:
 
 @dataclass(eq=False)
 class Phase:
-    """A product on a subscription from a moment on; `proration` says how its mid-period start is invoiced."""
+    """A product on a subscription from a moment on; `proration` says how its mid-period start is invoiced.
+
+    A change for the next period was asked for earlier (`requested_at`) and prorates nothing.
+    """
 
     from_at: datetime
     product: Product
     prices: tuple[Price, ...]
     proration: str | None = None
+    requested_at: datetime | None = None
 
     @property
     def static_amount(self) -> int:
         return sum(price.static_amount for price in self.prices)
+
+    @property
+    def seats(self) -> int | None:
+        return next((price.seats for price in self.prices if price.seats), None)
 
     @property
     def metered_prices(self) -> list[Price]:
@@ -153,7 +190,10 @@ class Phase:
 
 @dataclass(frozen=True)
 class Change:
-    """One planted discrepancy: `missing`, `pending`, `void`, `units` or `cents` (billed minus true)."""
+    """One planted discrepancy: `missing`, `pending`, `void`, `units` or `cents` (billed minus true).
+
+    `by_occurrence` bills usage by when it occurred, `euro` bills in another currency.
+    """
 
     kind: str
     value: int = 0
@@ -190,6 +230,9 @@ class Subscription:
     def price_at(self, meter: Meter, moment: datetime) -> Price | None:
         return next((price for price in self.phase_at(moment).prices if price.meter is meter), None)
 
+    def paused_since(self, moment: datetime) -> datetime | None:
+        return next((paused for paused, resumed in self.pauses if paused <= moment < resumed), None)
+
     @property
     def meter_interval(self) -> str | None:
         return self.phases[0].product.meter_interval
@@ -221,6 +264,7 @@ class Credit:
     units: int
     occurred_at: datetime
     received_at: datetime
+    is_rollover: bool = False
 
 
 @dataclass(frozen=True)
@@ -261,3 +305,11 @@ class Organization:
     refunds: dict[str, list[RefundPlan]] = field(default_factory=dict)
     submitted_copies: list[Usage] = field(default_factory=list)
     beside_broken: list[Usage] = field(default_factory=list)
+    catalog_created_at: datetime = CATALOG_CREATED_AT
+    exports_start_at: datetime = EXPORTS_START_AT
+    coverage_starts_at: datetime = COVERAGE_STARTS_AT
+    # Their orders are known by events only, whatever else is landed.
+    without_order_objects: list[Customer] = field(default_factory=list)
+
+    def has_order_objects(self, customer: Customer) -> bool:
+        return self.has_api_objects and customer not in self.without_order_objects

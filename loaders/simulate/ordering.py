@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from loaders.simulate.instants import COVERAGE_STARTS_AT
+from loaders.simulate.instants import AS_OF
 from loaders.simulate.metering import Metering, UsageRow
 from loaders.simulate.model import (
     Chance,
@@ -21,7 +21,7 @@ from loaders.simulate.model import (
     Subscription,
 )
 from loaders.simulate.periods import Period, subscription_periods, usage_periods
-from loaders.simulate.rating import round_half_away, round_half_even
+from loaders.simulate.rating import rate, round_half_away, round_half_even
 
 # A renewal job runs some seconds after the boundary; payment takes a few minutes more.
 ORDER_LAG = timedelta(seconds=7)
@@ -73,7 +73,8 @@ class Draft:
 
     @property
     def expected_metered(self) -> int:
-        return sum(row.amount for row in self.rows)
+        """Asserted only where every row can be rated."""
+        return sum(row.amount or 0 for row in self.rows)
 
 
 @dataclass(eq=False)
@@ -141,6 +142,8 @@ class Ordering:
                 self._take(draft)
 
     def _take(self, draft: Draft) -> None:
+        if draft.change and draft.change.kind == "euro":
+            draft.currency = "eur"
         order = self._order(draft)
         self.orders.append(order)
         self.order_of[draft] = order
@@ -164,7 +167,7 @@ class Ordering:
         """The checkout's order; what was bought before the exports begin is not in them."""
         phase = subscription.phases[0]
         statics = [price for price in phase.prices if not price.meter]
-        if subscription.started_at < COVERAGE_STARTS_AT or not statics:
+        if subscription.started_at < self._organization.coverage_starts_at or not statics:
             return
         draft = _draft(subscription, "subscription_create", subscription.started_at, phase)
         draft.is_trial = subscription.trial_ends_at is not None
@@ -173,8 +176,14 @@ class Ordering:
 
     def _renewals(self, subscription: Subscription) -> Iterator[Draft]:
         for period in subscription_periods(subscription):
-            if period.is_closed and period.closing != "revoked" and period.end_at >= COVERAGE_STARTS_AT:
+            if (
+                period.is_closed
+                and period.closing != "revoked"
+                and period.end_at >= self._organization.coverage_starts_at
+            ):
                 draft = self._renewal(subscription, period)
+                if draft.boundary_at > AS_OF:
+                    continue
                 if draft.statics or draft.prorations or any(row.has_entries for row in draft.rows):
                     yield draft
 
@@ -182,7 +191,7 @@ class Ordering:
         boundary_at = period.end_at
         if period.closing == "pause":
             boundary_at = next(resumed for paused, resumed in subscription.pauses if paused == period.end_at)
-        phase = subscription.phase_before(boundary_at)
+        phase = subscription.phase_at(boundary_at)
         draft = _draft(subscription, "subscription_cycle", boundary_at, phase)
         draft.period = period
         if period.closing != "final":
@@ -217,6 +226,9 @@ class Ordering:
         for old, new in zip(subscription.phases, subscription.phases[1:], strict=False):
             if new.proration == behavior and period.holds(new.from_at):
                 factor = _remaining(period, new.from_at)
+                if old.product is new.product:
+                    items.append(_seat_change(old, new, factor))
+                    continue
                 items.append(_proration("Remaining time on", old, -round_half_even(old.static_amount * factor)))
                 items.append(_proration("Prorated charge for", new, round_half_even(new.static_amount * factor)))
         return items
@@ -243,7 +255,8 @@ class Ordering:
         if draft.is_trial:
             return [Item(f"Trial period for {draft.product.name}", 0, None)]
         statics = [Item(draft.product.name, price.static_amount, price) for price in draft.statics]
-        metered = [self._metered_item(row) for row in draft.rows if self._bills(row)]
+        by_occurrence = draft.change is not None and draft.change.kind == "by_occurrence"
+        metered = [self._metered_item(row, by_occurrence) for row in draft.rows if self._bills(row)]
         if draft.change and draft.change.kind in ("units", "cents"):
             _plant(draft.change, metered, statics)
         return [*draft.prorations, *statics, *metered]
@@ -252,13 +265,16 @@ class Ordering:
         before = self._metering.previous_row(row)
         return row.has_entries or bool(before and any(usage.slips for usage in before.usages))
 
-    def _metered_item(self, row: UsageRow) -> Item:
+    def _metered_item(self, row: UsageRow, by_occurrence: bool = False) -> Item:
         """Usage marked as slipping arrived too close to its period's end and is billed one order later."""
         before = self._metering.previous_row(row)
         usages = [usage for usage in row.usages if not usage.slips]
         usages += [usage for usage in before.usages if usage.slips] if before else []
+        if by_occurrence:
+            usages = [usage for usage in row.usages if row.period.holds(usage.occurred_at)]
+            usages += self._metering.belated(row)
         consumed = row.meter.aggregate(usages)
-        item = Item("", row.amount_of(consumed), row.price, row=row)
+        item = Item("", _charged(row, consumed), row.price, row=row)
         item.billed_units = max(Decimal(0), consumed - row.credited)
         item.label = _label(row, item.billed_units)
         return item
@@ -315,6 +331,22 @@ def _proration(words: str, phase: Phase, amount: int) -> Item:
     return Item(f"{words} {phase.product.name}", amount, price, is_proration=True)
 
 
+def _seat_change(old: Phase, new: Phase, factor: Decimal) -> Item:
+    """One entry for the difference, cut to whole minor units."""
+    price = next(price for price in new.prices if price.seats)
+    amount = int((new.static_amount - old.static_amount) * factor)
+    return Item(f"Seats of {new.product.name}: {old.seats} to {new.seats}", amount, price, is_proration=True)
+
+
+def _charged(row: UsageRow, consumed: Decimal) -> int:
+    """Beyond a bounded last tier somebody charges its rate by hand: no rule says so."""
+    amount = row.amount_of(consumed)
+    if amount is None:
+        assert row.price.tiers
+        return rate(row.price.tiers.steps[-1][1], row.price.cap_amount, consumed - row.credited)
+    return amount
+
+
 def _plant(change: Change, metered: list[Item], statics: list[Item]) -> None:
     item = (metered or statics)[0]
     if change.kind == "cents":
@@ -323,7 +355,7 @@ def _plant(change: Change, metered: list[Item], statics: list[Item]) -> None:
     assert item.row is not None
     assert item.billed_units is not None
     item.billed_units += change.value
-    item.amount = item.row.amount_of(item.billed_units + item.row.credited)
+    item.amount = _charged(item.row, item.billed_units + item.row.credited)
     item.label = _label(item.row, item.billed_units)
 
 
@@ -340,6 +372,8 @@ def _refund_tax(order: Order, plan: RefundPlan) -> int:
 def _label(row: UsageRow, units: Decimal) -> str:
     """Polar prints the net quantity in en_US and the price in major units."""
     digits, symbol = MINOR_DIGITS[row.price.currency], SYMBOLS[row.price.currency]
+    if row.price.tiers:
+        return f"{row.meter.name} — ({units.normalize():,f} consumed units)"
     price = f"{Decimal(row.price.unit_amount).scaleb(-digits).normalize():f}"
     quantity = f"{units.normalize():,f}"
     label = f"{row.meter.name} — ({quantity} consumed units) x {symbol}{price}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from loaders.simulate.instants import AS_OF, boundary
-from loaders.simulate.model import Subscription
+from loaders.simulate.model import Meter, Subscription
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,20 @@ def usage_periods(subscription: Subscription) -> list[Period]:
     if subscription.meter_interval is None:
         return subscription_periods(subscription)
     return list(_periods(subscription, subscription.meter_interval, "meter"))
+
+
+def resets(subscription: Subscription) -> Iterator[tuple[datetime, Meter]]:
+    """A renewal starts a new balance on each metered price, from the closed period's end on."""
+    for period in usage_periods(subscription):
+        if period.is_closed and period.closing == "cycle":
+            for price in subscription.phase_before(period.end_at).metered_prices:
+                assert price.meter is not None
+                yield period.end_at, price.meter
+
+
+def is_priced(period: Period) -> bool:
+    """False where nothing that is landed tells the prices of what the period was billed at."""
+    return period.subscription.phase_before(period.end_at).product.is_landed
 
 
 def _periods(subscription: Subscription, interval: str, kind: str) -> Iterator[Period]:

@@ -1,13 +1,14 @@
 """What a billing analyst would say about every order, from the rules and from what was planted in the world."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from loaders.simulate.instants import AS_OF, COVERAGE_STARTS_AT
+from loaders.simulate.instants import AS_OF
 from loaders.simulate.metering import Metering, Outcome, UsageRow
-from loaders.simulate.model import Organization, Usage
-from loaders.simulate.ordering import Draft, Order, Ordering
-from loaders.simulate.periods import Period
+from loaders.simulate.model import Organization, Price, Usage
+from loaders.simulate.ordering import Draft, Item, Order, Ordering
+from loaders.simulate.periods import Period, is_priced
 
 GRACE = timedelta(days=3)
 
@@ -28,6 +29,20 @@ class Finding:
     @property
     def is_comparable(self) -> bool:
         return self.status != "not_comparable"
+
+
+@dataclass(frozen=True)
+class LineFinding:
+    """One price of a finding; no row where the line stands for no known usage, no item where nothing was billed."""
+
+    finding: Finding
+    price: Price
+    currency: str
+    row: UsageRow | None
+    item: Item | None
+    status: str
+    cause: str
+    variance: int | None = None
 
 
 class Reconciling:
@@ -73,7 +88,10 @@ class Reconciling:
         if expected == 0:
             return None
         status = "pending" if draft.boundary_at + GRACE > AS_OF else "unbilled"
-        return Finding(draft, order, status, "unpaid_order" if order else "missing_order", variance=-expected)
+        cause = "unpaid_order" if order else "missing_order"
+        if order is None and draft.period and draft.period.closing == "revoked":
+            cause = "revoked"
+        return Finding(draft, order, status, cause, variance=-expected)
 
     def _loose(self, draft: Draft, order: Order) -> Finding:
         """Orders no renewal explains; a subscription nobody described cannot be compared with."""
@@ -84,13 +102,18 @@ class Reconciling:
         return Finding(draft, order, "unexpected", "unexplained", variance=order.subtotal, allowed=0)
 
     def _incomparable(self, draft: Draft) -> str | None:
-        if draft.period is None:
+        period = draft.period
+        if period is None:
             return None
-        if draft.period.start_at < COVERAGE_STARTS_AT:
-            return "incomplete_history"
-        changes = draft.subscription.phases[1:] if draft.subscription else []
-        has_change = any(draft.period.holds(phase.from_at) for phase in changes)
-        return "proration" if has_change and not self._organization.has_api_objects else None
+        changes = [phase for phase in period.subscription.phases[1:] if phase.proration != "next_period"]
+        has_change = any(period.holds(phase.from_at) for phase in changes)
+        if has_change and not self._organization.has_order_objects(draft.customer):
+            return "proration"
+        if draft.currency != period.subscription.currency:
+            return "currency_mismatch"
+        if not is_priced(period) or any(row.amount is None for row in draft.rows):
+            return "missing_price"
+        return "incomplete_history" if period.start_at < self._organization.coverage_starts_at else None
 
     def _compared(self, draft: Draft, order: Order) -> Finding:
         variance = order.subtotal - order.proration - draft.expected_static - draft.expected_metered
@@ -104,18 +127,83 @@ class Reconciling:
         if low <= variance <= high:
             return Finding(draft, order, "within_tolerance", "cutoff_timing", variance, allowed, low, high)
         status = "underbilled" if variance < 0 else "overbilled"
-        return Finding(draft, order, status, "unexplained", variance, allowed, low, high)
+        cause = "late_usage" if self._is_late_usage(draft.rows, variance) else "unexplained"
+        return Finding(draft, order, status, cause, variance, allowed, low, high)
 
     def _cutoff(self, draft: Draft) -> tuple[int, int]:
         """What usage near the two boundaries is worth, re-rated with credits and cap."""
-        low = high = 0
-        for row in draft.rows:
-            before = self._metering.previous_row(row)
-            low -= row.amount - _rerated(row, without=row.in_last_minutes())
-            high += _rerated(row, more=before.in_last_minutes() if before else []) - row.amount
-        return low, high
+        bounds = [self._cutoff_of(row) for row in draft.rows]
+        return sum(low for low, _ in bounds), sum(high for _, high in bounds)
+
+    def _cutoff_of(self, row: UsageRow) -> tuple[int, int]:
+        before = self._metering.previous_row(row)
+        more = before.in_last_minutes() if before else []
+        return _worth(row, without=row.in_last_minutes()), _worth(row, more=more)
+
+    def _is_late_usage(self, rows: list[UsageRow], variance: int) -> bool:
+        """Billed by when usage occurred: with what came in later, without what had occurred earlier, or both."""
+        added = [(row, self._metering.belated(row), row.received_late()) for row in rows]
+        worths = (
+            sum(_worth(row, more=belated) for row, belated, _ in added),
+            sum(_worth(row, without=late) for row, _, late in added),
+            sum(_worth(row, without=late, more=belated) for row, belated, late in added),
+        )
+        return variance in worths
+
+    # --- line by line ---
+
+    def line_findings(self) -> Iterator[LineFinding]:
+        """Where the order's lines are known, and for orders that do not exist."""
+        for finding in self.findings():
+            order = finding.order
+            if order is None or order.paid_at is None:
+                yield from _lines_missing(finding)
+            elif self._organization.has_order_objects(finding.draft.customer):
+                yield from self._lines_of(finding, order)
+
+    def _lines_of(self, finding: Finding, order: Order) -> Iterator[LineFinding]:
+        item_of = {item.row: item for item in order.items if item.row}
+        for row in finding.draft.rows:
+            price, item = row.price, item_of.get(row)
+            if not is_priced(row.period):
+                # The usage has no price, so only the line is there.
+                if item:
+                    yield LineFinding(
+                        finding, price, order.draft.currency, None, item, "not_comparable", "missing_price"
+                    )
+            elif finding.cause == "currency_mismatch":
+                yield LineFinding(finding, price, price.currency, row, None, "not_comparable", finding.cause)
+                if item:
+                    yield LineFinding(finding, price, order.draft.currency, None, item, "not_comparable", finding.cause)
+            elif finding.cause == "incomplete_history" or row.amount is None:
+                cause = "missing_price" if row.amount is None else finding.cause
+                yield LineFinding(finding, price, price.currency, row, item, "not_comparable", cause)
+            else:
+                yield self._line(finding, row, item, row.amount)
+
+    def _line(self, finding: Finding, row: UsageRow, item: Item | None, expected: int) -> LineFinding:
+        variance = (item.amount if item else 0) - expected
+        low, high = self._cutoff_of(row)
+        status = "underbilled" if variance < 0 else "overbilled"
+        cause = "late_usage" if self._is_late_usage([row], variance) else "unexplained"
+        if variance == 0:
+            status, cause = "matched", "none"
+        elif abs(variance) == 1:
+            status, cause = "within_tolerance", "rounding"
+        elif low <= variance <= high:
+            status, cause = "within_tolerance", "cutoff_timing"
+        return LineFinding(finding, row.price, row.price.currency, row, item, status, cause, variance)
 
 
-def _rerated(row: UsageRow, without: list[Usage] | None = None, more: list[Usage] | None = None) -> int:
+def _lines_missing(finding: Finding) -> Iterator[LineFinding]:
+    for row in finding.draft.rows:
+        if row.amount:
+            status, cause = finding.status, finding.cause
+            yield LineFinding(finding, row.price, row.price.currency, row, None, status, cause, -row.amount)
+
+
+def _worth(row: UsageRow, without: list[Usage] | None = None, more: list[Usage] | None = None) -> int:
+    """What the row's amount would change by."""
     kept = [usage for usage in row.usages if usage not in (without or [])]
-    return row.amount_of(row.meter.aggregate([*kept, *(more or [])]))
+    amount, rerated = row.amount, row.amount_of(row.meter.aggregate([*kept, *(more or [])]))
+    return 0 if amount is None or rerated is None else rerated - amount

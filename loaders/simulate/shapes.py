@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from loaders.simulate.happenings import SystemEvent, email, full_name, net_amount, refund_id
-from loaders.simulate.instants import AS_OF, CATALOG_CREATED_AT, iso, iso_or_none
+from loaders.simulate.instants import AS_OF, iso, iso_or_none
 from loaders.simulate.metering import Metering
 from loaders.simulate.model import (
     API,
@@ -22,8 +22,7 @@ from loaders.simulate.model import (
 )
 from loaders.simulate.ordering import Item, Order, Ordering
 from loaders.simulate.periods import Period, subscription_periods, usage_periods
-
-CREATED = iso(CATALOG_CREATED_AT)
+from loaders.simulate.rating import Tiers
 
 
 class Shapes:
@@ -97,15 +96,21 @@ class Shapes:
             "amount_type": "metered_unit" if price.meter else "fixed",
             "price_currency": price.currency,
             "tax_behavior": self._organization.tax_behavior,
-            "is_archived": price not in product.prices,
+            "is_archived": price.price_id not in {one.price_id for one in product.prices},
             "product_id": product.product_id,
         }
+        if price.seats and price.tiers:
+            return {**shape, "amount_type": "seat_based", "seat_tiers": _seat_tiers(price.tiers)}
         if price.meter is None:
             return {**shape, "price_amount": price.static_amount}
         meter = price.meter
         named: Json = {"id": meter.meter_id, "name": meter.name, "unit": "scalar"}
         named |= {"custom_label": None, "custom_multiplier": None}
         terms = {"cap_amount": price.cap_amount, "meter_id": meter.meter_id, "meter": named}
+        if price.tiers:
+            steps = [{"bound": bound, "unit_amount": unit_amount} for bound, unit_amount in price.tiers.steps]
+            tiers = {"type": price.tiers.kind, "tiers": steps}
+            return {**shape, **terms, "amount_type": "metered_tiers", "tiers": tiers}
         return {**shape, **terms, "unit_amount": price.unit_amount}
 
     def product(self, product: Product) -> Json:
@@ -117,8 +122,8 @@ class Shapes:
         return {
             "metadata": {},
             "id": product.product_id,
-            "created_at": CREATED,
-            "modified_at": _repriced_at(product),
+            "created_at": iso(self._organization.catalog_created_at),
+            "modified_at": self._repriced_at(product),
             "trial_interval": "day" if product.trial_days else None,
             "trial_interval_count": product.trial_days,
             "name": product.name,
@@ -133,13 +138,18 @@ class Shapes:
             "organization_id": self._organization.organization_id,
         }
 
+    def _repriced_at(self, product: Product) -> str | None:
+        """A product changes when a price is added to it after its creation."""
+        moments = [price.created_at for price in product.prices if price.created_at]
+        return iso_or_none(max((one for one in moments if one > self._organization.catalog_created_at), default=None))
+
     def _discount(self, discount: Discount | None) -> Json | None:
         if discount is None:
             return None
         shape: Json = {
             "duration": "forever",
             "type": "fixed" if discount.basis_points is None else "percentage",
-            "created_at": CREATED,
+            "created_at": iso(self._organization.catalog_created_at),
             "modified_at": None,
             "id": discount.discount_id,
             "metadata": {},
@@ -174,6 +184,7 @@ class Shapes:
 
     def _subscription_core(self, subscription: Subscription) -> Json:
         phase, current = subscription.phases[-1], subscription_periods(subscription)[-1]
+        paused_at = subscription.paused_since(AS_OF)
         return {
             "created_at": iso(subscription.started_at),
             "modified_at": iso(_touched_at(subscription, current)),
@@ -182,7 +193,7 @@ class Shapes:
             "currency": subscription.currency,
             "recurring_interval": phase.product.interval,
             "recurring_interval_count": 1,
-            "status": "canceled" if subscription.ended_at else "active",
+            "status": "canceled" if subscription.ended_at else "paused" if paused_at else "active",
             **_current_periods(subscription, current),
             "trial_start": iso(subscription.started_at) if subscription.trial_ends_at else None,
             "trial_end": iso_or_none(subscription.trial_ends_at),
@@ -193,13 +204,13 @@ class Shapes:
             "ended_at": iso_or_none(subscription.ended_at),
             "past_due_at": None,
             "pause_at_period_end": False,
-            "paused_at": None,
+            "paused_at": iso_or_none(paused_at),
             "resumes_at": None,
             "customer_id": subscription.customer.customer_id,
             "product_id": phase.product.product_id,
             "discount_id": subscription.discount.discount_id if subscription.discount else None,
             "checkout_id": None,
-            "seats": None,
+            "seats": phase.seats,
             "units": None,
             "customer_cancellation_reason": None,
             "customer_cancellation_comment": None,
@@ -214,7 +225,7 @@ class Shapes:
                 "id": self._chance.uuid("subscription-meter", subscription.subscription_id, row.meter.meter_id),
                 "consumed_units": float(row.consumed),
                 "credited_units": row.credited,
-                "amount": row.amount,
+                "amount": row.amount or 0,
                 "meter_id": row.meter.meter_id,
                 "meter": self.meter(row.meter),
             }
@@ -243,7 +254,7 @@ class Shapes:
             "invoice_number": f"INV-{order.order_id[:8].upper()}",
             "is_invoice_generated": order.paid_at is not None,
             "receipt_number": None,
-            "seats": None,
+            "seats": subscription.phase_at(draft.boundary_at).seats if subscription else None,
             "units": None,
             "customer_id": draft.customer.customer_id,
             "product_id": draft.product.product_id,
@@ -394,14 +405,17 @@ def _amounts(order: Order, refunded: int, refunded_tax: int) -> dict[str, Any]:
     }
 
 
-def _repriced_at(product: Product) -> str | None:
-    """A product changes when a price is added to it after its creation."""
-    added = [price.created_at for price in product.prices if price.created_at and price.created_at > CATALOG_CREATED_AT]
-    return iso_or_none(max(added, default=None))
+def _seat_tiers(tiers: Tiers) -> Json:
+    """The older shape of tiers: first and last seat of each."""
+    steps, first = [], 1
+    for bound, unit_amount in tiers.steps:
+        steps.append({"min_seats": first, "max_seats": bound, "price_per_seat": int(unit_amount)})
+        first = (bound or 0) + 1
+    return {"seat_tier_type": tiers.kind, "tiers": steps, "minimum_seats": 1, "maximum_seats": None}
 
 
 def _touched_at(subscription: Subscription, current: Period) -> datetime:
-    return subscription.ended_at or min(current.start_at, AS_OF)
+    return subscription.ended_at or subscription.paused_since(AS_OF) or min(current.start_at, AS_OF)
 
 
 def _current_periods(subscription: Subscription, current: Period) -> Json:

@@ -13,10 +13,11 @@ from loaders.simulate.ordering import Ordering
 from loaders.simulate.organization_a import organization_a
 from loaders.simulate.organization_b import organization_b
 from loaders.simulate.organization_c import organization_c
+from loaders.simulate.organization_d import organization_d
 from loaders.simulate.shapes import Shapes
 
 README = (
-    "data/ holds a simulated world of three organizations in every form that can be landed: "
+    "data/ holds a simulated world of four organizations in every form that can be landed: "
     "`meterhouse load data`, then `meterhouse build --as-of 2026-05-10T00:00:00Z`. "
     "answers.json beside it says what the warehouse must then show, keyed by Polar's own ids; "
     "a key that a row lacks is not part of its answer.\n"
@@ -32,6 +33,11 @@ KEYS = {
     "order_reconciliation": "order_id, or subscription_id@due_at where no order exists",
     "billing_outcomes": "organization_id, outcome",
     "totals_by_currency": "organization_id, currency; paid orders only",
+    "order_lines": "order_id, label; only orders whose objects are landed",
+    "meter_reconciliation": "subscription_id, period_start_at, price_id, currency",
+    "credit_ledger": "customer_id, meter_id; the open window of customers known to Polar",
+    "member_allocations": "subscription_id, price_id, period_start_at, external_member_id (null: unattributed); "
+    "no expected_amount where equal remainders decide",
 }
 
 
@@ -40,7 +46,7 @@ def write_world(directory: Path, seed: int = 7, scale: int = 1) -> None:
     chance = Chance(seed)
     files: list[DataFile] = []
     sections: dict[str, list[Json]] = {}
-    for make in (organization_a, organization_b, organization_c):
+    for make in (organization_a, organization_b, organization_c, organization_d):
         files += _tell(make(chance, scale), chance, sections)
     for file in files:
         file.write(directory / "data")

@@ -93,6 +93,42 @@ def test_every_status_occurs(world: World) -> None:
     }  # fmt: skip
 
 
+def test_order_lines_equal_the_answers(world: World) -> None:
+    found = world.published.rows("select * from order_lines")
+    assert differences(world.answers["order_lines"], found, lambda row: (row["order_id"], row["label"])) == []
+
+
+def test_meter_reconciliation_equals_the_answers(world: World) -> None:
+    found = world.published.rows(
+        "select r.*, s.subscription_id, o.order_id from meter_reconciliation as r "
+        "join subscriptions as s using (subscription_key) left join orders as o on r.order_key = o.order_key"
+    )
+    key: Key = lambda row: (row["subscription_id"], str(row["period_start_at"]), row["price_id"], row["currency"])  # noqa: E731
+    assert differences(world.answers["meter_reconciliation"], [as_answer(row) for row in found], key) == []
+
+
+def test_open_credit_windows_equal_the_answers(world: World) -> None:
+    found = world.published.rows(
+        "select l.*, c.customer_id from credit_ledger as l join customers as c using (customer_key) "
+        "where l.window_end_at is null and c.is_known_to_polar"
+    )
+    expected = world.answers["credit_ledger"]
+    assert differences(expected, found, lambda row: (row["customer_id"], row["meter_id"])) == []
+
+
+def test_member_allocations_equal_the_answers(world: World) -> None:
+    found = world.published.rows(
+        "select a.member_key, a.units, a.expected_amount, u.price_id, u.period_start_at, s.subscription_id, "
+        "m.external_member_id "
+        "from member_allocations as a join meter_usage as u using (meter_usage_key) "
+        "join subscriptions as s using (subscription_key) left join members as m on a.member_key = m.member_key"
+    )
+    assert all(row["external_member_id"] or row["member_key"] == "unattributed" for row in found)
+    names = ("subscription_id", "price_id", "period_start_at", "external_member_id")
+    key: Key = lambda row: tuple(str(row[name]) for name in names)  # noqa: E731
+    assert differences(world.answers["member_allocations"], [as_answer(row) for row in found], key) == []
+
+
 def test_billing_outcomes_equal_the_answers(world: World) -> None:
     found = world.published.rows(
         "select organization_id, outcome, count(*) as count from billing_outcomes group by all"
