@@ -164,6 +164,7 @@ class Answers:
         assert draft.period is not None
         answer: Json = {
             **self._id,
+            **_customer(draft.customer),
             "subscription_id": draft.period.subscription.subscription_id,
             "order_id": order.order_id if order else None,
             "period_start_at": iso(draft.period.start_at),
@@ -191,7 +192,7 @@ class Answers:
     def _open_window(self, customer: Customer, meter: Meter) -> Json | None:
         mine = [one for one in self._organization.subscriptions if one.customer is customer]
         moments = [moment for one in mine for moment, reset in resets(one) if reset is meter and moment < AS_OF]
-        usages = [one for one in self._organization.usages if one.customer is customer and meter.matches(one)]
+        usages = [one for one in self._organization.usages if one.customer is customer and meter.takes(one)]
         usages = [usage for usage in usages if meter.value(usage) is not None]
         granted = [one for one in self._organization.credits if (one.customer, one.meter) == (customer, meter)]
         if not (moments or usages or granted):

@@ -66,6 +66,11 @@ class Builder:
         price.tiers, price.seats = tiers, 1
         return price
 
+    def custom(self, label: str) -> Price:
+        price = self.fixed(label, 0)
+        price.is_custom = True
+        return price
+
     def product(self, name: str, *prices: Price, **more: Any) -> Product:
         product = Product(self.uuid("product", name), name, prices, **more)
         self.organization.products.append(product)

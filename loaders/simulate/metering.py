@@ -108,7 +108,7 @@ class Metering:
         return [usage for usage in later if row.period.holds(usage.occurred_at)]
 
     def _outcomes(self, usage: Usage) -> Iterable[Outcome]:
-        meters = [meter for meter in self._organization.meters if meter.matches(usage)]
+        meters = [meter for meter in self._organization.meters if meter.takes(usage)]
         if not meters:
             yield Outcome(usage, None, "no_meter")
         for meter in meters:
@@ -132,7 +132,7 @@ class Metering:
     def _place(self, usage: Usage, meter: Meter, subscription: Subscription) -> Outcome:
         price = subscription.price_at(meter, usage.received_at)
         period = next(p for p in self._periods[subscription] if p.holds(usage.received_at))
-        if period.closing == "trial":
+        if subscription.trial_ends_at and usage.received_at < subscription.trial_ends_at:
             return Outcome(usage, meter, "trial", period, price)
         row = next((row for row in self.rows_of(period) if row.price is price), None)
         if row is None or (period.closing == "revoked" and period.kind == "subscription"):

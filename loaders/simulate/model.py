@@ -45,6 +45,11 @@ class Meter:
     event_name: str
     created_at: datetime
     excluded_region: str | None = None
+    archived_at: datetime | None = None
+
+    def takes(self, usage: "Usage") -> bool:
+        """An archived meter takes nothing any more."""
+        return self.matches(usage) and not (self.archived_at and usage.received_at >= self.archived_at)
 
     def matches(self, usage: "Usage") -> bool:
         """Polar's Python matcher for the two clauses used here; a missing key never matches, `ne` included."""
@@ -93,6 +98,8 @@ class Price:
     created_at: datetime | None = None
     tiers: Tiers | None = None
     seats: int | None = None
+    # Pay what you want: each subscription has an amount of its own.
+    is_custom: bool = False
 
     def rated(self, quantity: Decimal, is_capped: bool = True) -> int | None:
         """None where the tiers do not reach as far as the quantity."""
@@ -192,7 +199,8 @@ class Phase:
 class Change:
     """One planted discrepancy: `missing`, `pending`, `void`, `units` or `cents` (billed minus true).
 
-    `by_occurrence` bills usage by when it occurred, `euro` bills in another currency.
+    `by_occurrence` bills usage by when it occurred, `euro` bills in another currency. Found by the day of the order,
+    a checkout's order by `first`.
     """
 
     kind: str

@@ -63,9 +63,11 @@ class Draft:
 
     @property
     def change(self) -> Change | None:
-        if self.subscription is None or self.period is None:
+        if self.subscription is None:
             return None
-        return self.subscription.changes.get(self.boundary_at.date().isoformat())
+        if self.reason == "subscription_create":
+            return self.subscription.changes.get("first")
+        return self.subscription.changes.get(self.boundary_at.date().isoformat()) if self.period else None
 
     @property
     def expected_static(self) -> int:

@@ -1,13 +1,14 @@
 """Organization D: the rarer rules. Tiers, seats, late usage, and orders that nothing known can be compared with."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from loaders.simulate.catalog import JOB, REQUEST, SAMPLE, TOOL, Builder
+from loaders.simulate.catalog import JOB, REQUEST, SAMPLE, TOOL, VIEW, Builder
 from loaders.simulate.instants import at
 from loaders.simulate.model import Chance, Change, Customer, LooseOrder, Organization, Price, Product, Subscription
-from loaders.simulate.periods import subscription_periods
+from loaders.simulate.periods import subscription_periods, usage_periods
 from loaders.simulate.rating import Tiers
 
 # A year earlier than the others, so that a yearly renewal is in sight.
@@ -61,6 +62,11 @@ class _StoriesD:
         self._paused_for_good()
         self._charged_twice()
         self._rollover()
+        self._orders_that_never_came()
+        self._trial_not_kept()
+        self._known_by_events_only()
+        self._own_amount()
+        self._archived_meter()
 
     def _customer(self, number: int, **more: Any) -> Customer:
         return self.build.customer(number, external_id=f"account-{number:02}", **more)
@@ -72,6 +78,10 @@ class _StoriesD:
         self.build.stream(subscription.customer, REQUEST, started, monthly, end=until)
         return subscription
 
+    def _hide_orders(self, customer: Customer) -> None:
+        """Only events tell of them, as in organization B."""
+        self.organization.without_order_objects.append(customer)
+
     def _burst(self, customer: Customer, name: str, first: str, count: int, received: str | None = None) -> None:
         for index in range(count):
             moment = at(first) + timedelta(minutes=index)
@@ -79,15 +89,18 @@ class _StoriesD:
             self.build.usage(customer, name, moment, self.build.metadata(name, index), **more)
 
     def _yearly(self) -> None:
-        """Usage is settled monthly; the renewal of February 2026 has no usage in it."""
-        customer = self._customer(1, created=BEGINS_AT)
-        self.build.subscribe(customer, self.annual, "2025-02-10T09:00")
-        self.build.stream(customer, REQUEST, "2025-02-10T10:00", 5)
+        """Usage is settled monthly; the renewal of February 2026, with or without lines, has no usage in it."""
+        for number, started in ((1, "2025-02-10T09:00"), (19, "2025-02-12T09:00")):
+            customer = self._customer(number, created=BEGINS_AT)
+            subscription = self.build.subscribe(customer, self.annual, started)
+            for period in usage_periods(subscription):
+                self._burst(customer, REQUEST, f"{period.start_at:%Y-%m}-20T12:00", 3)
+        self._hide_orders(customer)
 
     def _tiers(self) -> None:
         """Fractional units over graduated rates, split over members; and a volume whose burst meets the cap."""
         build = self.build
-        graduated = Tiers("graduated", ((10, "50"), (40, "33.3333"), (None, "12.5")))
+        graduated = Tiers("graduated", ((10, "50"), (20, "33.3333"), (None, "12.5")))
         prices: list[Price] = [build.fixed("Graduated", 1500), build.tiered("Graduated", self.hours, graduated)]
         team = self._customer(2, is_team=True)
         for name in ("member-1", "member-2"):
@@ -103,8 +116,8 @@ class _StoriesD:
     def _beyond_the_last_tier(self) -> None:
         """30 calls are the last tier's bound and 31 have no rate; of 25 tool calls the graduated tiers cover 20."""
         build = self.build
-        volume = Tiers("volume", ((10, "20"), (30, "15")))
-        graduated = Tiers("graduated", ((10, "3"), (20, "2")))
+        volume = Tiers("volume", ((10, "20"), (30, "14.95")))
+        graduated = Tiers("graduated", ((10, "3"), (20, "2.25")))
         prices = (build.tiered("Bounded", self.calls, volume), build.tiered("Bounded", self.tools, graduated))
         customer = self._customer(4)
         build.subscribe(customer, build.product("Bounded", build.fixed("Bounded", 700), *prices), "2026-02-05T08:00")
@@ -159,14 +172,14 @@ class _StoriesD:
         ]
         build.change_seats(made[0], 5, "2026-02-20T20:00")
         build.change_seats(made[1], 6, "2026-03-02T08:00")
-        self.organization.without_order_objects.append(made[1].customer)
+        self._hide_orders(made[1].customer)
         made[2].discount = build.discount("Seats 10%", basis_points=1000)
 
     def _change_for_the_next_period(self) -> None:
         """Asked for in February, in force from 16 March: nothing is prorated, so the total alone can be compared."""
         subscription = self._subscriber(14, self.flat, "2026-01-16T09:00", 8)
         self.build.change_later(subscription, self.large, "2026-02-25T12:00", at("2026-03-16T09:00"))
-        self.organization.without_order_objects.append(subscription.customer)
+        self._hide_orders(subscription.customer)
 
     def _fully_discounted(self) -> None:
         subscription = self._subscriber(15, self.flat, "2026-01-17T09:00", 5)
@@ -193,3 +206,40 @@ class _StoriesD:
             self.build.credit(customer, self.calls, 6, period.start_at + timedelta(minutes=5), is_rollover=True)
         for first, count in (("2026-02-20T12:00", 9), ("2026-03-20T12:00", 30), ("2026-04-20T12:00", 5)):
             self._burst(customer, REQUEST, first, count)
+
+    def _orders_that_never_came(self) -> None:
+        """The checkout's order, and the final one of a subscription that was canceled at its period's end."""
+        first = self._subscriber(20, self.flat, "2026-02-12T09:00", 4)
+        first.changes["first"] = Change("missing")
+        leaving = self._subscriber(21, self.flat, "2026-01-13T09:00", 6, until="2026-03-13T09:00")
+        leaving.canceled_at, leaving.ended_at = at("2026-02-27T09:00"), at("2026-03-13T09:00")
+        leaving.changes["2026-03-13"] = Change("missing")
+        self._burst(leaving.customer, REQUEST, "2026-03-01T12:00", 3)
+
+    def _trial_not_kept(self) -> None:
+        """Canceled before it cost anything: the zero order stays the only one."""
+        ends_at = at("2026-02-27T09:00")
+        trying = self._subscriber(22, self.flat, "2026-02-13T09:00", 8, trial_ends_at=ends_at, until="2026-03-05T09:00")
+        trying.canceled_at, trying.ended_at = at("2026-02-20T09:00"), ends_at
+
+    def _known_by_events_only(self) -> None:
+        """A plan change invoiced at once, and a pause: what events say of orders is enough for all but the invoice."""
+        changed = self._subscriber(23, self.flat, "2026-01-19T09:00", 6)
+        self.build.change_plan(changed, self.large, "2026-03-25T12:00", "invoice")
+        paused = self._subscriber(24, self.flat, "2026-01-21T09:00", 6)
+        paused.pauses.append((at("2026-02-26T09:00"), at("2026-03-17T09:00")))
+        for subscription in (changed, paused):
+            self._hide_orders(subscription.customer)
+
+    def _own_amount(self) -> None:
+        """Pay what you want: the amount is the subscription's own."""
+        build = self.build
+        price, metered = build.custom("Patron"), build.metered("Patron", self.calls, "3")
+        product = build.product("Patron", price, metered)
+        self._subscriber(25, product, "2026-01-23T09:00", 4, prices=(replace(price, static_amount=1700), metered))
+
+    def _archived_meter(self) -> None:
+        """Nothing prices it; after its archiving it takes no event any more."""
+        self.build.meter("Views", VIEW, "count", archived_at=at("2026-03-01T00:00"))
+        for first in ("2026-02-25T12:00", "2026-03-03T12:00"):
+            self._burst(self.organization.customers[0], VIEW, first, 3)

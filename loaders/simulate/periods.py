@@ -56,7 +56,11 @@ def is_priced(period: Period) -> bool:
 def _periods(subscription: Subscription, interval: str, kind: str) -> Iterator[Period]:
     anchor, count = subscription.started_at, 1
     if subscription.trial_ends_at:
-        yield Period(subscription, anchor, subscription.trial_ends_at, kind, "trial")
+        ends_with_trial = subscription.ended_at == subscription.trial_ends_at
+        closing = subscription.ending if ends_with_trial else "trial"
+        yield Period(subscription, anchor, subscription.trial_ends_at, kind, closing)
+        if ends_with_trial:
+            return
         anchor = subscription.trial_ends_at
     start = anchor
     while start <= AS_OF:

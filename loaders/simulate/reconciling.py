@@ -103,11 +103,12 @@ class Reconciling:
 
     def _incomparable(self, draft: Draft) -> str | None:
         period = draft.period
+        has_lines = self._organization.has_order_objects(draft.customer)
         if period is None:
-            return None
-        changes = [phase for phase in period.subscription.phases[1:] if phase.proration != "next_period"]
+            return "proration" if draft.reason == "subscription_update" and not has_lines else None
+        changes = [phase for phase in period.subscription.phases[1:] if phase.proration == "prorate"]
         has_change = any(period.holds(phase.from_at) for phase in changes)
-        if has_change and not self._organization.has_order_objects(draft.customer):
+        if has_change and not has_lines:
             return "proration"
         if draft.currency != period.subscription.currency:
             return "currency_mismatch"

@@ -84,7 +84,7 @@ class Shapes:
             "filter": {"conjunction": "and", "clauses": clauses},
             "aggregation": aggregation,
             "organization_id": self._organization.organization_id,
-            "archived_at": None,
+            "archived_at": iso_or_none(meter.archived_at),
         }
 
     def price(self, price: Price, product: Product) -> Json:
@@ -101,6 +101,9 @@ class Shapes:
         }
         if price.seats and price.tiers:
             return {**shape, "amount_type": "seat_based", "seat_tiers": _seat_tiers(price.tiers)}
+        if price.is_custom:
+            chosen: Json = {"minimum_amount": 500, "maximum_amount": None, "preset_amount": 1000}
+            return {**shape, "amount_type": "custom", **chosen}
         if price.meter is None:
             return {**shape, "price_amount": price.static_amount}
         meter = price.meter

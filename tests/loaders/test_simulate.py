@@ -16,7 +16,7 @@ from polar.v2026_10 import outputs
 from loaders.cli import main
 from loaders.simulate import write_world
 from loaders.simulate.instants import at, boundary, iso
-from loaders.simulate.rating import rate, round_half_even, running_credits
+from loaders.simulate.rating import Tiers, rate, rate_tiers, round_half_even, running_credits
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -49,6 +49,10 @@ CAUSES = {
     "proration",
     "incomplete_history",
     "missing_subscription",
+    "late_usage",
+    "revoked",
+    "missing_price",
+    "currency_mismatch",
     "unexplained",
 }
 
@@ -258,14 +262,17 @@ def test_duplicates_and_conflicts_are_what_their_keys_say(world: Path, answers: 
 
 
 def test_meter_usage_adds_up_to_the_metered_amount_of_its_order(answers: Any) -> None:
-    sums: dict[tuple[str, str], int] = defaultdict(int)
+    sums: dict[tuple[str, ...], int] = defaultdict(int)
+    # A year's first meter period starts when the year does.
+    names = ("subscription_id", "period_start_at", "period_end_at")
     for row in answers["meter_usage"]:
-        sums[row["subscription_id"], row["period_start_at"]] += row["expected_amount"]
+        # A volume beyond its last tier has no amount; such an order is not compared.
+        sums[tuple(row[name] for name in names)] += row["expected_amount"] or 0
     compared = [row for row in answers["order_reconciliation"] if "expected_metered_amount" in row]
     assert sum(row["expected_metered_amount"] > 0 for row in compared) > 50
     for row in compared:
         if row["period_start_at"]:
-            assert row["expected_metered_amount"] == sums[row["subscription_id"], row["period_start_at"]]
+            assert row["expected_metered_amount"] == sums[tuple(row[name] for name in names)]
         else:
             assert row["expected_metered_amount"] == 0
 
@@ -296,11 +303,14 @@ def test_planted_discrepancies_are_the_only_ones(answers: Any) -> None:
         ("within_tolerance", "cutoff_timing"): 2,
         ("underbilled", "unexplained"): 2,
         ("overbilled", "unexplained"): 2,
-        ("unbilled", "missing_order"): 2,
+        ("overbilled", "late_usage"): 1,
+        ("underbilled", "late_usage"): 1,
+        ("unbilled", "missing_order"): 4,
+        ("unbilled", "revoked"): 1,
         ("unbilled", "unpaid_order"): 1,
         ("pending", "missing_order"): 1,
         ("pending", "unpaid_order"): 1,
-        ("unexpected", "unexplained"): 1,
+        ("unexpected", "unexplained"): 2,
     }
 
 
@@ -355,8 +365,8 @@ def test_files_hold_the_usage_that_the_answers_count(world: Path, answers: Any) 
             elif event["source"] == "user":
                 seen[event["organization_id"]].add(event["id"])
     counts = {row["organization_id"]: row["usage_events"] for row in answers["usage"]}
-    a, b, c = (row["organization_id"] for row in answers["identities"])
-    assert (len(seen[a]), len(seen[c])) == (counts[a], counts[c])
+    a, b, c, d = (row["organization_id"] for row in answers["identities"])
+    assert [len(seen[each]) for each in (a, c, d)] == [counts[each] for each in (a, c, d)]
     # One submission of B was logged twice; two good ones stand in the file of broken lines.
     assert submitted[b] - 1 + 2 == counts[b]
 
@@ -377,7 +387,7 @@ def test_nothing_crosses_organizations(answers: Any) -> None:
         by_external[row["external_customer_id"]].add(row["organization_id"])
     assert len(by_external["customer-01"]) == 2
     ids = [row["organization_id"] for row in answers["identities"]]
-    assert len(set(ids)) == 3
+    assert len(set(ids)) == 4
 
 
 def rows_of(answers: Any, section: str, customer: str, organization: str = "a") -> list[Any]:
@@ -402,6 +412,26 @@ def test_rate_rounds_once_at_the_doubles_binary_value(
     unit_amount: str, cap: int | None, quantity: str, amount: int
 ) -> None:
     assert rate(unit_amount, cap, Decimal(quantity)) == amount
+
+
+VOLUME = Tiers("volume", ((10, "20"), (30, "14.95")))
+GRADUATED = Tiers("graduated", ((10, "3"), (20, "2.25")))
+
+
+@pytest.mark.parametrize(
+    ("tiers", "cap", "quantity", "amount"),
+    [
+        pytest.param(VOLUME, None, "10", 200, id="a bound belongs to its tier"),
+        pytest.param(VOLUME, None, "30", 449, id="448.5, half away from zero"),
+        pytest.param(VOLUME, None, "30.5", None, id="no tier reaches that far"),
+        pytest.param(VOLUME, 300, "30", 300, id="the cap comes last"),
+        pytest.param(GRADUATED, None, "11.5", 33, id="33.375: rounded once, for all tiers together"),
+        pytest.param(GRADUATED, None, "25", 53, id="52.5: only what the tiers cover"),
+        pytest.param(GRADUATED, None, "-2", 0, id="credits above usage"),
+    ],
+)
+def test_tiers_rate_by_volume_or_band_by_band(tiers: Tiers, cap: int | None, quantity: str, amount: int | None) -> None:
+    assert rate_tiers(tiers, cap, Decimal(quantity)) == amount
 
 
 def test_running_credits_never_fall_below_zero_on_the_way() -> None:
@@ -452,6 +482,84 @@ def test_plan_change_of_team_to_scale_is_prorated_by_seconds(answers: Any) -> No
     """
     rows = rows_of(answers, "order_reconciliation", "customer-05")
     assert [row["proration_amount"] for row in rows if row["proration_amount"]] == [9464]
+
+
+def test_late_usage_stands_in_two_orders(answers: Any) -> None:
+    """12 calls at 5 cents occurred in February's period and came in March's; both orders went by occurrence."""
+    rows = rows_of(answers, "order_reconciliation", "account-06", "d")
+    late = {row["period_start_at"][:7]: row["variance_amount"] for row in rows if row["cause"] == "late_usage"}
+    assert late == {"2026-02": 60, "2026-03": -60}
+
+
+def test_revocation_with_a_meter_cycle_settles_what_is_pending(answers: Any) -> None:
+    """4 calls at 2.5 cents; one of the two orders never came. Without a meter cycle nothing would be expected."""
+    missing, settled = (
+        rows_of(answers, "order_reconciliation", f"account-{number}", "d")[-1] for number in ("07", "08")
+    )
+    assert (missing["status"], missing["cause"], missing["variance_amount"]) == ("unbilled", "revoked", -10)
+    assert (settled["status"], settled["billed_subtotal_amount"]) == ("matched", 10)
+    stranded = rows_of(answers, "order_reconciliation", "customer-09")
+    assert [row for row in stranded if row["status"] != "matched"] == []
+
+
+def test_yearly_renewal_has_no_usage_and_meter_orders_no_static_amount(answers: Any) -> None:
+    rows = rows_of(answers, "order_reconciliation", "account-19", "d")
+    renewal = next(
+        row for row in rows if row["period_end_at"] == "2026-02-12T09:00:00Z" and row["expected_static_amount"]
+    )
+    assert (renewal["expected_static_amount"], renewal["expected_metered_amount"]) == (60000, 0)
+    monthly = [row for row in rows if row["period_start_at"] and row is not renewal]
+    assert {(row["expected_static_amount"], row["expected_metered_amount"]) for row in monthly} == {(0, 8)}
+    assert len(monthly) == 14
+
+
+def test_seats_are_prorated_by_seconds_and_cut(answers: Any) -> None:
+    """3 x 900 to 5 x 800 from 20 February 20:00 to 12 March 08:00: 1300 x 468/672 hours = 905.36."""
+    rows = rows_of(answers, "order_reconciliation", "account-11", "d")
+    assert [row["proration_amount"] for row in rows if row["proration_amount"]] == [905]
+
+
+def test_volume_beyond_its_last_tier_has_no_amount(answers: Any) -> None:
+    rows = rows_of(answers, "meter_usage", "account-04", "d")
+    amounts = {(row["consumed_units"], row["expected_amount"]) for row in rows if row["event_count"]}
+    assert amounts == {(30, 449), (25, 53), (31, None), (9, 27)}
+
+
+def test_what_rolls_over_is_there_in_the_next_window(answers: Any) -> None:
+    """22 granted and 30 used in March; 10 that lapse and 6 that stay granted in April, 5 used."""
+    march = rows_of(answers, "meter_usage", "account-18", "d")[1]
+    assert (march["credited_units"], march["billable_units"], march["expected_amount"]) == (22, 8, 32)
+    window = next(row for row in rows_of(answers, "credit_ledger", "account-18", "d") if row["granted_units"])
+    assert window["window_start_at"] == "2026-04-11T10:00:00Z"
+    assert (window["granted_units"], window["consumed_units"], window["balance_units"]) == (16, 5, 11)
+
+
+def test_shares_of_members_add_up(answers: Any) -> None:
+    names = ("subscription_id", "price_id", "period_start_at")
+    shares: dict[tuple[str, ...], list[Any]] = defaultdict(list)
+    for row in answers["member_allocations"]:
+        shares[tuple(row[name] for name in names)].append(row)
+    assert sum(len(group) > 1 for group in shares.values()) > 10
+    for row in answers["meter_usage"]:
+        group = shares.get(tuple(row[name] for name in names), [])
+        if group and all("expected_amount" in share for share in group) and row["expected_amount"] is not None:
+            assert sum(share["expected_amount"] for share in group) == row["expected_amount"]
+
+
+def test_lines_of_orders_add_up(answers: Any) -> None:
+    sums: dict[str, int] = defaultdict(int)
+    for line in answers["order_lines"]:
+        sums[line["order_id"]] += line["amount"]
+    assert sums == {row["order_id"]: row["subtotal_amount"] for row in answers["orders"] if row["has_lines"]}
+    assert {line["line_type"] for line in answers["order_lines"]} == {"metered", "static", "proration"}
+
+
+def test_line_reconciliation_covers_what_lines_can_be(answers: Any) -> None:
+    found = {(row["status"], row["cause"]) for row in answers["meter_reconciliation"]}
+    assert {("matched", "none"), ("within_tolerance", "rounding"), ("within_tolerance", "cutoff_timing")} <= found
+    assert {("overbilled", "late_usage"), ("underbilled", "late_usage"), ("unbilled", "revoked")} <= found
+    causes = {cause for status, cause in found if status == "not_comparable"}
+    assert causes == {"missing_price", "currency_mismatch", "incomplete_history"}
 
 
 def test_events_without_a_receipt_carry_no_export_fields(world: Path) -> None:
