@@ -206,12 +206,16 @@ class Ordering:
     def _meter_cycles(self, subscription: Subscription) -> Iterator[Draft]:
         if subscription.meter_interval is None:
             return
+        renewals = {period.end_at for period in subscription_periods(subscription)}
         for period in usage_periods(subscription):
             rows = self._metering.rows_of(period)
             if period.is_closed and any(row.has_entries for row in rows):
                 phase = subscription.phase_before(period.end_at)
                 draft = _draft(subscription, "subscription_meter_cycle", period.end_at, phase)
                 draft.period, draft.rows = period, rows
+                if period.end_at in renewals:
+                    # Events name no billing reason: only their order in time tells the two apart.
+                    draft.created_at += timedelta(seconds=1)
                 yield draft
 
     def _updates(self, subscription: Subscription) -> Iterator[Draft]:
