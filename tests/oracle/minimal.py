@@ -1,4 +1,4 @@
-"""The smallest landings in which models and oracle disagree: one organization for each name of KNOWN_DISAGREEMENTS."""
+"""The smallest landings in which models and oracle once disagreed: one organization for each."""
 
 from datetime import datetime
 from typing import Any
@@ -97,22 +97,31 @@ class Case:
         self.event("subscription.product_updated", at, {"subscription_id": self.id("subscription"), **told})
 
 
-def edge() -> Landing:
-    """Its build publishes nothing, so that it is a landing of its own."""
+def all_landings() -> Landing:
     landing = Landing(AS_OF)
+    for add in (
+        _edge,
+        _unique,
+        _objects,
+        _delisted,
+        _again,
+        _repriced,
+        _credits,
+        _inexact,
+        _reset,
+        _reset_of_another_plan,
+        _below_zero,
+    ):
+        add(landing)
+    return landing
+
+
+def _edge(landing: Landing) -> None:
     case = Case(landing, "worth_of_an_edge_below_zero", "sum", "units")
     case.product("plan", case.price("price", 100))
     case.subscription("plan")
     case.call("2024-01-31T23:50:00Z", units=-3)
     case.call("2024-02-10T00:00:00Z", units=5)
-    return landing
-
-
-def all_others() -> Landing:
-    landing = Landing(AS_OF)
-    for add in (_unique, _objects, _delisted, _again, _repriced, _credits, _inexact, _reset, _below_zero):
-        add(landing)
-    return landing
 
 
 def _unique(landing: Landing) -> None:
@@ -189,6 +198,18 @@ def _reset(landing: Landing) -> None:
     case.meter("other-meter", "sum", "units")
     case.product("plan", case.price("price", 100))
     case.subscription("plan")
+    case.meter_event("meter.reset", "2024-01-15T00:00:00Z", "other-meter")
+    case.call("2024-01-10T00:00:00Z")
+    case.call("2024-01-20T00:00:00Z")
+
+
+def _reset_of_another_plan(landing: Landing) -> None:
+    case = Case(landing, "reset_of_a_meter_of_another_plan")
+    case.meter("other-meter", "sum", "units")
+    case.product("basic", case.price("price", 100))
+    case.product("large", {**case.price("other-price", 200), "meter_id": case.id("other-meter")})
+    case.subscription("basic")
+    case.changed("2024-03-01T00:00:00Z", "basic", "large")
     case.meter_event("meter.reset", "2024-01-15T00:00:00Z", "other-meter")
     case.call("2024-01-10T00:00:00Z")
     case.call("2024-01-20T00:00:00Z")

@@ -251,12 +251,13 @@ live_customers as (
 
 ),
 
-{# A non-summable meter is billed once over the period, at the price that is active when it closes. #}
+{# Only what is carried when a period closes is billed, also where it had left in between. #}
 closing_prices as (
 
     select distinct
         periods.billing_period_key,
-        carried_prices.meter_id
+        carried_prices.meter_id,
+        carried_prices.price_id
     from periods
     inner join carried_prices
         on
@@ -289,8 +290,7 @@ routes as (
             when chosen_prices.price_id is null then 'no_price'
             when stretches.route_starts_at < chosen_prices.trial_ends_at then 'trial'
             when not periods.has_meter_cycle and periods.is_cut_short then 'stranded'
-            when meters.is_summable and chosen_prices.carried_to_at < periods.period_end_at then 'stranded'
-            when not meters.is_summable and periods.billing_period_key is not null and closing_prices.meter_id is null then 'stranded'
+            when periods.billing_period_key is not null and closing_prices.billing_period_key is null then 'stranded'
         end as reason
     from stretches
     inner join meters
@@ -312,10 +312,24 @@ routes as (
             chosen_prices.subscription_key = periods.subscription_key
             and periods.period_start_at <= stretches.route_starts_at
             and stretches.route_starts_at < periods.period_end_at
-    left join closing_prices
+    {# A non-summable meter is billed once over the period, at whatever price is active then. #}
+    left join (
+        select distinct
+            billing_period_key,
+            meter_id,
+            price_id
+        from closing_prices
+        union
+        select distinct
+            billing_period_key,
+            meter_id,
+            null as price_id
+        from closing_prices
+    ) as closing_prices
         on
             periods.billing_period_key = closing_prices.billing_period_key
             and stretches.meter_id = closing_prices.meter_id
+            and case when meters.is_summable then chosen_prices.price_id end is not distinct from closing_prices.price_id
 
 )
 

@@ -1,6 +1,7 @@
 {#
-    One row per price and billing period with credits: the running sum max(0, s + units) over its meter.credited events
-    in received order. Written without recursion: the sum so far less its lowest point below zero.
+    One row per billing period, meter and, where usage can be split by price, price with credits: the running sum
+    max(0, s + units) over its meter.credited events in received order. A credit goes to the price that was carried when it
+    came, as usage does; a meter that is billed once over the period has all its credits in one row. Written without recursion: the sum so far less its lowest point below zero.
 #}
 
 with
@@ -25,6 +26,12 @@ routes as (
 
 ),
 
+meters as (
+
+    select * from {{ ref('int_meters_known') }}
+
+),
+
 routed_grants as (
 
     select
@@ -33,7 +40,7 @@ routed_grants as (
         grants.units,
         grants.meter_id,
         routes.subscription_key,
-        routes.price_id,
+        case when meters.is_summable then routes.price_id end as price_id,
         routes.billing_period_key
     from grants
     asof inner join routes
@@ -41,6 +48,10 @@ routed_grants as (
             grants.customer_key = routes.customer_key
             and grants.meter_id = routes.meter_id
             and grants.received_at >= routes.route_starts_at
+    inner join meters
+        on
+            grants.organization_id = meters.organization_id
+            and grants.meter_id = meters.meter_id
     where routes.billing_period_key is not null
 
 ),
@@ -53,7 +64,7 @@ sums_so_far as (
         row_number() over grant_order as grant_number
     from routed_grants
     window grant_order as (
-        partition by billing_period_key, meter_id order by received_at, event_id
+        partition by billing_period_key, meter_id, price_id order by received_at, event_id
         rows between unbounded preceding and current row
     )
 
@@ -64,10 +75,10 @@ credits as (
     select
         billing_period_key,
         meter_id,
-        arg_max(price_id, grant_number) as price_id,
+        price_id,
         cast(arg_max(units_so_far, grant_number) - least(0, min(units_so_far)) as bigint) as credited_units
     from sums_so_far
-    group by billing_period_key, meter_id
+    group by billing_period_key, meter_id, price_id
 
 )
 

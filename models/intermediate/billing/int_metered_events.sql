@@ -77,7 +77,10 @@ matched_events as (
             when matches.aggregation_location = '/_cost/amount' then to_json(cast(cast(usage_events.cost_amount as varchar) as json))
             else json_extract(usage_events.metadata, matches.aggregation_location)
         end as value,
-        usage_events.exact_numbers is not null as has_long_numbers,
+        usage_events.exact_numbers is not null
+        and matches.aggregation_function != 'count'
+        and matches.aggregation_location != '/_cost/amount'
+        and matches.aggregation_path != 'timestamp' as has_long_numbers,
         {{ exact_number('usage_events.exact_numbers', "'/' || replace(replace(replace(matches.aggregation_path, '~', '~0'), '/', '~1'), '.', '/')") }} as exact_units
     from usage_events
     inner join event_signatures on usage_events.usage_event_key = event_signatures.usage_event_key
@@ -96,7 +99,7 @@ measured_events as (
         * exclude (value, has_long_numbers, exact_units),
         case
             when json_type(value) not in ('BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT', 'DOUBLE') then null
-            when has_long_numbers and aggregation_function != 'count' then exact_units
+            when has_long_numbers then exact_units
             else try_cast(cast(value as varchar) as decimal(38, 12))
         end as units,
         case
@@ -123,8 +126,9 @@ measured_events as (
 select
     *,
     case aggregation_function
+        {# A distinct value may be missing: the event is billed with nothing to count. #}
         when 'count' then true
-        when 'unique' then unique_value is not null
+        when 'unique' then true
         else units_as_double is not null
     end as is_countable
 from measured_events

@@ -227,7 +227,7 @@ metered_quantities as (
         on
             closing_prices.billing_period_key = credits.billing_period_key
             and closing_prices.meter_id = credits.meter_id
-            and closing_prices.price_id = credits.price_id
+            and (not closing_prices.is_summable or closing_prices.price_id = credits.price_id)
 
 ),
 
@@ -264,9 +264,18 @@ select
     {# least() skips nulls: no cap, no limit; but an amount that cannot be rated stays null. #}
     case when uncapped_amount is not null then least(uncapped_amount, cap_amount) end as expected_amount,
     coalesce(uncapped_amount > cap_amount, false) as is_capped,
+    {#
+        What the tail slipping out and the head slipping in would change. Negative quantities, a lower minimum or a cheaper
+        tier turn the sign: whatever it is, nothing slipping lies between the bounds.
+    #}
+    case when uncapped_amount is not null then
+        least(0, least(low_amount, cap_amount) - least(uncapped_amount, cap_amount), least(high_amount, cap_amount) - least(uncapped_amount, cap_amount))
+    end as cutoff_low_amount,
+    case when uncapped_amount is not null then
+        greatest(0, least(low_amount, cap_amount) - least(uncapped_amount, cap_amount), least(high_amount, cap_amount) - least(uncapped_amount, cap_amount))
+    end as cutoff_high_amount,
     {%- for name, amount in {
-        'cutoff_low_amount': 'low_amount', 'cutoff_high_amount': 'high_amount', 'late_out_amount': 'amount_with_late_out',
-        'late_in_amount': 'amount_without_late_in', 'late_both_amount': 'amount_by_occurrence'
+        'late_out_amount': 'amount_with_late_out', 'late_in_amount': 'amount_without_late_in', 'late_both_amount': 'amount_by_occurrence'
     }.items() %}
     case
         when uncapped_amount is not null and {{ amount }} is not null

@@ -76,7 +76,8 @@ delistings as (
         on
             last_listed.organization_id = product_versions.organization_id
             and last_listed.product_id = product_versions.product_id
-            and last_listed.listed_at < product_versions.listed_at
+            {# A version that says no time of change is the product as it was made. #}
+            and coalesce(last_listed.listed_at, timestamp '-infinity') < product_versions.listed_at
     group by last_listed.organization_id, last_listed.price_id
 
 ),

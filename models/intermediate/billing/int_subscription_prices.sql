@@ -24,32 +24,49 @@ prices as (
 
 ),
 
-latest_lists as (
+{#
+    The last list of the product that was seen while the plan ran. Where the product was taken only once, a list from
+    another time is of the same plan. A list without a time of change is the subscription as it was made.
+#}
+numbered_plans as (
 
-    select * from listed_prices
+    select
+        *,
+        count(*) over (partition by subscription_key, product_id) as times_taken
+    from plans
+
+),
+
+own_lists as (
+
+    select
+        plans.subscription_plan_key,
+        listed_prices.price_id
+    from numbered_plans as plans
+    inner join listed_prices
+        on
+            plans.organization_id = listed_prices.organization_id
+            and plans.subscription_id = listed_prices.subscription_id
+            and plans.product_id = listed_prices.product_id
+    where
+        plans.times_taken = 1
+        or listed_prices.listed_at is null
+        or (plans.plan_starts_at <= listed_prices.listed_at and listed_prices.listed_at < plans.plan_ends_at)
     qualify rank() over (
-        partition by organization_id, subscription_id, product_id
+        partition by plans.subscription_plan_key
         order by
-            listed_at desc nulls last,
-            webhook_at desc nulls last,
-            (case when listed_at is null then load_id end) desc nulls last,
-            (case when listed_at is null then record_number end) desc nulls last,
-            content_hash
+            listed_prices.listed_at desc nulls last,
+            listed_prices.webhook_at desc nulls last,
+            (case when listed_prices.listed_at is null then listed_prices.load_id end) desc nulls last,
+            (case when listed_prices.listed_at is null then listed_prices.record_number end) desc nulls last,
+            listed_prices.content_hash
     ) = 1
 
 ),
 
 own_prices as (
 
-    select distinct
-        plans.subscription_plan_key,
-        latest_lists.price_id
-    from plans
-    inner join latest_lists
-        on
-            plans.organization_id = latest_lists.organization_id
-            and plans.subscription_id = latest_lists.subscription_id
-            and plans.product_id = latest_lists.product_id
+    select distinct * from own_lists
 
 ),
 

@@ -58,6 +58,67 @@ customers_with_one_subscription as (
 
 ),
 
+{# Meters that prices of the subscription, or of a product it ever was on, are on. #}
+metered_products as (
+
+    select
+        organization_id,
+        subscription_id,
+        product_id
+    from versions
+    union
+    select
+        organization_id,
+        subscription_id,
+        product_id
+    from subscriptions
+    union
+    select
+        organization_id,
+        subscription_id,
+        unnest([product_id, old_product_id, new_product_id]) as product_id
+    from {{ ref('stg_polar__system_events') }}
+    where event_name like 'subscription.%'
+
+),
+
+subscription_meters as (
+
+    select
+        organization_id,
+        subscription_id,
+        meter_id
+    from {{ ref('stg_polar__prices') }}
+    where listed_by = 'subscription' and meter_id is not null
+    union
+    select
+        metered_products.organization_id,
+        metered_products.subscription_id,
+        prices.meter_id
+    from metered_products
+    inner join {{ ref('int_prices_known') }} as prices
+        on
+            metered_products.organization_id = prices.organization_id
+            and metered_products.product_id = prices.product_id
+    where prices.meter_id is not null
+
+),
+
+meters_of_subscriptions as (
+
+    select
+        subscriptions.subscription_key,
+        list(subscription_meters.meter_id) as meter_ids
+    from subscription_meters
+    inner join subscriptions
+        on
+            subscription_meters.organization_id = subscriptions.organization_id
+            and subscription_meters.subscription_id = subscriptions.subscription_id
+    group by subscriptions.subscription_key
+
+),
+
+{# The reset of a meter that the subscription has nothing to do with ends no period of it. #}
 meter_resets as (
 
     select distinct
@@ -69,7 +130,11 @@ meter_resets as (
         on
             resets.organization_id = customers_with_one_subscription.organization_id
             and resets.customer_id = customers_with_one_subscription.customer_id
-    where resets.event_name = 'meter.reset'
+    left join meters_of_subscriptions
+        on customers_with_one_subscription.subscription_key = meters_of_subscriptions.subscription_key
+    where
+        resets.event_name = 'meter.reset'
+        and coalesce(list_contains(meters_of_subscriptions.meter_ids, resets.meter_id), true)
 
 ),
 

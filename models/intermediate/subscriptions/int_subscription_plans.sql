@@ -49,6 +49,19 @@ postponed_changes as (
 
 ),
 
+{# A cancellation or a pause names the product too, but tells no plan. #}
+told_subscriptions as (
+
+    select distinct subscription_key from lifecycle_events
+    where
+        case event_name
+            when 'subscription.created' then product_id
+            when 'subscription.cycled' then product_id
+            when 'subscription.product_updated' then new_product_id
+        end is not null
+
+),
+
 sightings as (
 
     select
@@ -97,14 +110,19 @@ sightings as (
     where lifecycle_events.event_name = 'subscription.product_updated' and subscriptions.started_at is not null
     group by subscriptions.subscription_key
     union all
-    {# Each version of the object shows the plan of its running period; the first one also stands for what was before. #}
+    {#
+        Each version of the object shows the plan of its running period. Where no event tells one, the first version also
+        stands for what was before.
+    #}
     select
         subscriptions.subscription_key,
         versions.product_id,
         case
-            when versions.modified_at is null or row_number() over (
-                partition by subscriptions.subscription_key order by versions.modified_at nulls first, versions.content_hash
-            ) = 1
+            when
+                told_subscriptions.subscription_key is null
+                and (versions.modified_at is null or row_number() over (
+                    partition by subscriptions.subscription_key order by versions.modified_at nulls first, versions.content_hash
+                ) = 1)
                 then subscriptions.started_at
             else versions.modified_at
         end as effective_at,
@@ -114,19 +132,10 @@ sightings as (
         on
             versions.organization_id = subscriptions.organization_id
             and versions.subscription_id = subscriptions.subscription_id
+    left join told_subscriptions on subscriptions.subscription_key = told_subscriptions.subscription_key
     where
         versions.product_id is not null
-        and not exists (
-            select 1 from lifecycle_events
-            where
-                lifecycle_events.subscription_key = subscriptions.subscription_key
-                {# A cancellation or a pause names the product too, but tells no plan above. #}
-                and case lifecycle_events.event_name
-                    when 'subscription.created' then lifecycle_events.product_id
-                    when 'subscription.cycled' then lifecycle_events.product_id
-                    when 'subscription.product_updated' then lifecycle_events.new_product_id
-                end is not null
-        )
+        and (told_subscriptions.subscription_key is null or versions.modified_at is not null)
 
 ),
 
