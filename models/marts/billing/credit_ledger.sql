@@ -158,8 +158,11 @@ measured_windows as (
         coalesce(grants_of_windows.credited_units, 0) as credited_units,
         coalesce(grants_of_windows.rollover_units, 0) as rollover_units,
         coalesce(grants_of_windows.other_units, 0) as other_units,
-        case when meters.aggregation_function in ('sum', 'count') and usage_of_windows.units_beyond_decimals is null
-            then coalesce(usage_of_windows.units, 0)
+        case
+            when meters.aggregation_function in ('sum', 'count') and usage_of_windows.units_beyond_decimals is null
+                then coalesce(usage_of_windows.units, 0)
+            when meters.aggregation_function = 'max' then try_cast(coalesce(usage_of_windows.largest_units, 0) as decimal(38, 12))
+            when meters.aggregation_function = 'min' then try_cast(coalesce(usage_of_windows.smallest_units, 0) as decimal(38, 12))
         end as exact_units,
         coalesce(
             case meters.aggregation_function
@@ -205,7 +208,7 @@ select
     cast(granted_units as double) as granted_units,
     consumed_units,
     cast(credited_units as double) as credited_units,
-    {# As decimals where they are: the double nearest to the difference. #}
+    {# The double nearest to the difference of decimals, where they are: 2 - 1.995 is 0.005. #}
     coalesce(cast(credited_units - exact_units as double), credited_units - consumed_units) as balance_units,
     {# Credits without rollover are used first; what is left is cut to whole units. #}
     cast(
