@@ -10,7 +10,7 @@ demo: setup
 	@sh scripts/demo.sh
 
 test: setup
-	@$(PYTEST) -m "not slow"
+	@$(PYTEST) -m "not slow" -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: setup
 	@$(PYTEST)
