@@ -6,6 +6,7 @@ They take turns, and the best of some rounds counts: on a busy machine only rati
     BENCH_SCALE=0.1     a tenth of everything (default 1: 2 million events, about 0.5 GB; 50 million of history)
     BENCH_ROUNDS=3      rounds for the contestants
     BENCH_LARGE=0       leaves out the 5 GB file and the long histories
+    BENCH_LARGEST=10000000  builds onto histories up to so many events (default 50 million; it takes half an hour)
     BENCH_PARTS=builds  only one part: landing, growth, builds or engine (default: all; with a comma some)
     BENCH_DLT=0         leaves out dlt, which is installed into an environment of its own
     BENCH_DATA=FOLDER   where files are made and kept (default benchmarks/.data)
@@ -38,7 +39,9 @@ NEW_EVENTS = int(100_000 * SCALE)
 HISTORIES = (int(1_000_000 * SCALE), int(50_000_000 * SCALE))
 # A company's months: a longer history is more of them. See benchmarks/builds.py.
 BUILT_HISTORIES = tuple(
-    int(count * SCALE) for count in ((1_000_000, 10_000_000, 50_000_000) if HAS_LARGE else (1_000_000,))
+    int(count * SCALE)
+    for count in (1_000_000, 10_000_000, 50_000_000)
+    if count <= int(os.environ.get("BENCH_LARGEST", "50_000_000" if HAS_LARGE else "1_000_000"))
 )
 SMALL_FILES = 500
 
