@@ -15,18 +15,26 @@ meters as (
 
 ),
 
-event_signatures as (
+{# Sixteen bytes of each signature: kept whole beside every event they would fill the memory. #}
+event_signatures as not materialized (
 
-    select * from {{ ref('int_event_signatures') }}
+    select
+        usage_event_key,
+        organization_id,
+        signature,
+        md5_number(concat_ws(chr(31), organization_id, signature)) as signature_hash
+    from {{ ref('int_event_signatures') }}
 
 ),
 
 signatures as (
 
-    select distinct
-        organization_id,
-        signature
+    select
+        signature_hash,
+        any_value(organization_id) as organization_id,
+        any_value(signature) as signature
     from event_signatures
+    group by signature_hash
 
 ),
 
@@ -34,7 +42,7 @@ judgements as (
 
     select
         signatures.organization_id,
-        signatures.signature,
+        signatures.signature_hash,
         meters.meter_id,
         meters.archived_at,
         meter_filter_matches(meters.filter, signatures.signature) as is_billed,
@@ -58,9 +66,7 @@ differing_events as (
         differences.*
     from event_signatures
     inner join differences
-        on
-            event_signatures.organization_id = differences.organization_id
-            and event_signatures.signature = differences.signature
+        on event_signatures.signature_hash = differences.signature_hash
 
 )
 

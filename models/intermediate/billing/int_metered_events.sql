@@ -15,18 +15,26 @@ meters as (
 
 ),
 
-event_signatures as (
+{# Sixteen bytes of each signature: kept whole beside every event they would fill the memory. #}
+event_signatures as not materialized (
 
-    select * from {{ ref('int_event_signatures') }}
+    select
+        usage_event_key,
+        organization_id,
+        signature,
+        md5_number(concat_ws(chr(31), organization_id, signature)) as signature_hash
+    from {{ ref('int_event_signatures') }}
 
 ),
 
 signatures as (
 
-    select distinct
-        organization_id,
-        signature
+    select
+        signature_hash,
+        any_value(organization_id) as organization_id,
+        any_value(signature) as signature
     from event_signatures
+    group by signature_hash
 
 ),
 
@@ -34,7 +42,7 @@ matches as (
 
     select
         signatures.organization_id,
-        signatures.signature,
+        signatures.signature_hash,
         meters.meter_id,
         meters.aggregation_function,
         meters.aggregation_path,
@@ -85,9 +93,7 @@ matched_events as (
     from usage_events
     inner join event_signatures on usage_events.usage_event_key = event_signatures.usage_event_key
     inner join matches
-        on
-            event_signatures.organization_id = matches.organization_id
-            and event_signatures.signature = matches.signature
+        on event_signatures.signature_hash = matches.signature_hash
     {# An archived meter takes no new events. #}
     where usage_events.received_at < coalesce(matches.archived_at, timestamp 'infinity')
 
