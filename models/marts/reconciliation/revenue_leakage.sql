@@ -30,7 +30,7 @@ unbilled_usage as (
         currency,
         cast(sum(event_count) as bigint) as event_count,
         cast(sum(amount) as decimal(38, 12)) as amount
-    from {{ ref('int_unbilled_usage') }}
+    from {{ ref('unbilled_usage') }}
     group by organization_id, customer_key, meter_id, usage_month, outcome, currency
 
 ),

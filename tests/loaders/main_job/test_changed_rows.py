@@ -9,19 +9,19 @@ import pytest
 from loaders import dbt_plugin
 from tests.loaders.main_job.conftest import AS_OF, ROOT, World
 
-TESTED = "stg_polar__usage_events"
+TESTED = "int_usage_events_counted"
 NAMES = f"{TESTED}_rows_are_sound"
 
 
 @pytest.fixture
 def home(world: World, tmp_path: Path) -> Path:
-    """A built world in which two rows of one table have lost their event's name."""
+    """A built world in which two rows of one table have lost the basis of their receipt."""
     shutil.copytree(world.home, tmp_path / "home")
     change(
         tmp_path / "home",
         f"""
-        update staging.{TESTED} set event_name = null where usage_event_key in (
-            select usage_event_key from staging.{TESTED} order by usage_event_key limit 2
+        update intermediate.{TESTED} set received_at_basis = null where usage_event_key in (
+            select usage_event_key from intermediate.{TESTED} order by usage_event_key limit 2
         )
         """,
     )
@@ -45,14 +45,14 @@ def record(home: Path, condition: str, *, is_whole: bool = False, builds_from_no
         select (select max(build_id) + {builds_from_now} from raw.builds), usage_event_key, load_id
         from (
             select *, row_number() over (order by usage_event_key) as place
-            from staging.{TESTED} where event_name is null
+            from intermediate.{TESTED} where received_at_basis is null
         ) as broken
         where {condition};
         """,
     )
 
 
-def broken_rows_found(home: Path, command: str = "build") -> int:
+def broken_rows_found(home: Path, command: str = "build", tested: str = NAMES) -> int:
     """How many broken rows the tests of the table find when nothing but tests is run."""
     from dbt.cli.main import dbtRunner
 
@@ -62,10 +62,10 @@ def broken_rows_found(home: Path, command: str = "build") -> int:
         folders = ["--project-dir", str(ROOT), "--profiles-dir", str(ROOT)]
         folders += ["--target-path", str(home / "target"), "--log-path", str(home / "logs")]
         try:
-            outcome = dbtRunner().invoke([command, "--select", NAMES, "--quiet", "--log-level", "none", *folders])
+            outcome = dbtRunner().invoke([command, "--select", tested, "--quiet", "--log-level", "none", *folders])
         finally:
             dbt_plugin.close_all()
-    (result,) = (result for result in outcome.result.results if result.node.name == NAMES)
+    (result,) = (result for result in outcome.result.results if result.node.name == tested)
     return int(result.failures)
 
 
@@ -108,3 +108,12 @@ def test_changes_of_a_build_that_did_not_pass_are_read_again(home: Path) -> None
     assert broken_rows_found(home) == 1
     record(home, "place = 2")
     assert broken_rows_found(home) == 2
+
+
+def test_of_a_table_that_is_appended_to_new_loads_are_read(world: World, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(world.home, home)
+    change(home, "update staging.stg_polar__usage_events set event_name = null where load_id = 1")
+    assert broken_rows_found(home, tested="stg_polar__usage_events_rows_are_sound") == 0
+    change(home, "update raw.builds set through_load_id = 0")
+    assert broken_rows_found(home, tested="stg_polar__usage_events_rows_are_sound") > 0

@@ -80,7 +80,8 @@ DAMAGE = {
 CHOICE = {
     "billing_outcomes": "outcome = 'billed'",
     "usage_daily": "cost_currency is null",
-    "order_reconciliation": "order_key is not null and billing_period_key is not null",
+    # One that has no lines: meter_reconciliation refers to none of its rows.
+    "order_reconciliation": "paid_at is not null and billing_period_key is not null and comparison = 'order_total'",
 }
 
 
@@ -159,5 +160,7 @@ def test_failed_build_says_which_rule_of_the_model_is_broken(world: World, tmp_p
             "update staging.stg_polar__usage_events set event_name = null "
             "where usage_event_key = (select min(usage_event_key) from staging.stg_polar__usage_events)"
         )
+        # Else nothing but new loads would be read.
+        work.execute("update raw.builds set project = 'another'")
     failed = meterhouse("build", "--as-of", AS_OF, home=home, expect=1)
     assert "  1 rows against stg_polar__usage_events_rows_are_sound: never_null (event_name) 1\n" in failed.stderr
