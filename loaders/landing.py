@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import accumulate
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import duckdb
@@ -32,6 +33,7 @@ from loaders.sources.files import (
     total_size,
 )
 from loaders.sources.lines import Lines, read_ahead
+from loaders.sources.spool import SegmentSource, Spool, segment_name
 from loaders.warehouse import KEY_HASH, Home
 
 _BATCH_RECORDS = 50_000
@@ -163,6 +165,25 @@ class LoadSummary(msgspec.Struct):
     files: list[FileSummary]
 
 
+class Source(Protocol):
+    """Where a file's lines come from (see SourceFile)."""
+
+    blank_count: int
+
+    @property
+    def sha256(self) -> str: ...
+
+    @property
+    def byte_count(self) -> int: ...
+
+    @property
+    def stored_size(self) -> int: ...
+
+    def hash_ahead(self) -> str: ...
+
+    def blocks(self) -> Iterator[Lines]: ...
+
+
 class Progress(Protocol):
     """Hears how far a load is, in stored bytes. The total is what is known at the start; a pipe has no size."""
 
@@ -185,24 +206,57 @@ def land_files(
     lands when the command is run again.
     """
     remove_stale_spools(home.path)
-    started_at = options.clock()
-    load_id = _next_load_id(connection)
-    connection.execute(_STAGE_TABLES)  # each file leaves them empty, as it found them
-    # Rows are in load order all the same, file by file; keeping the lines' order would leave one thread to insert.
-    connection.execute("set preserve_insertion_order = false")
-    summary = LoadSummary(load_id, [])
+    load = _Load(connection, home, options)
     files = expand_paths(paths, home=home.path)
     if progress is not None:
         progress.start(total_size(files))
-    for file_number, path in enumerate(files, start=1):
-        file = _FileLanding(connection, home, path, load_id, file_number, options, started_at)
+    for path in files:
+        load.land(_FileLanding, path, None if progress is None else progress.advance)
+    return load.summary
+
+
+def land_spool(
+    connection: duckdb.DuckDBPyConnection, home: Home, options: LoadOptions
+) -> tuple[LoadSummary, list[FileSummary]]:
+    """Land the webhooks that wait in the spool, and return what became of them and which segments are damaged.
+
+    A segment is removed only when its ledger row has been read back. Raises HomeError as `land_files` does.
+    """
+    spool = Spool(home.path)
+    load = _Load(connection, home, msgspec.structs.replace(options, kind="webhooks", landed_at=None))
+    damaged = []
+    for path in spool.seal_all():
+        entry = load.land(_SegmentLanding, str(path), None)
+        if entry.error is None and not spool.remove(path):
+            damaged.append(entry)
+    return load.summary, damaged
+
+
+class _Load:
+    """One command's landing, file by file, under one load_id."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, home: Home, options: LoadOptions) -> None:
+        self._connection = connection
+        self._home = home
+        self._options = options
+        self._started_at = options.clock()
+        self.summary = LoadSummary(_next_load_id(connection), [])
+        connection.execute(_STAGE_TABLES)  # each file leaves them empty, as it found them
+        # Rows are in load order all the same, file by file; keeping the lines' order would leave one thread to insert.
+        connection.execute("set preserve_insertion_order = false")
+
+    def land(self, landing: type["_FileLanding"], path: str, on_bytes: Callable[[int], None] | None) -> FileSummary:
+        file_number = len(self.summary.files) + 1
+        file = landing(
+            self._connection, self._home, path, self.summary.load_id, file_number, self._options, self._started_at
+        )
         try:
-            entry = file.land(None if progress is None else progress.advance)
+            entry = file.land(on_bytes)
         except duckdb.Error as error:
-            what = f"{home.work_file}: the database stopped while {shown_name(path)} was landing: {error}"
+            what = f"{self._home.work_file}: the database stopped while {shown_name(path)} was landing: {error}"
             raise HomeError(f"{what}\nFree some space or check the disk, then run the same command again.") from error
-        summary.files.append(entry)
-    return summary
+        self.summary.files.append(entry)
+        return entry
 
 
 def _next_load_id(connection: duckdb.DuckDBPyConnection) -> int:
@@ -236,7 +290,8 @@ class _FileLanding:
         self._place = {"load_id": load_id, "file_number": file_number}
         self._started_at = _naive_utc(started_at)
         self._landed_at = _naive_utc(options.landed_at or started_at)
-        self._entry = FileSummary(path=shown_name(path))
+        self._name = self._ledger_name()
+        self._entry = FileSummary(path=self._name)
         self._occurrences: dict[tuple[str, str], int] = {}
         self._open_quarantine: set[str] = set()
         self._staged: set[str] = set()
@@ -245,17 +300,28 @@ class _FileLanding:
     def land(self, on_bytes: Callable[[int], None] | None) -> FileSummary:
         """Land the file, or skip it where it landed before, or note why it cannot be read."""
         try:
-            with SourceFile(self._path, home=self._home.path, on_bytes=on_bytes) as source:
+            with self._open(on_bytes) as source:
                 if self._landed_before(source):
                     self._entry.skipped = True
                 else:
                     self._land_source(source)
         except UnreadableFileError as error:
-            self._entry = FileSummary(path=shown_name(self._path), error=str(error))
+            self._entry = FileSummary(path=self._name, error=str(error))
             self._in_transaction(lambda: self._write_ledger(None))
         return self._entry
 
-    def _landed_before(self, source: SourceFile) -> bool:
+    # What a source of another sort does in its own way
+
+    def _ledger_name(self) -> str:
+        return shown_name(self._path)
+
+    def _ledger_source(self) -> str:
+        return "stdin" if self._path == STANDARD_INPUT else "files"
+
+    def _open(self, on_bytes: Callable[[int], None] | None) -> contextlib.AbstractContextManager[Source]:
+        return SourceFile(self._path, home=self._home.path, on_bytes=on_bytes)
+
+    def _landed_before(self, source: Source) -> bool:
         """Hash ahead only where the ledger knows a file of this size: other files are read once."""
         known = {
             "byte_count": source.stored_size,
@@ -270,7 +336,7 @@ class _FileLanding:
         self._entry.needs_organization = row is not None and 0 < row[0] == row[1]
         return row is not None
 
-    def _land_source(self, source: SourceFile) -> None:
+    def _land_source(self, source: Source) -> None:
         def work() -> None:
             self._read_open_quarantine()
             self._stage(source)
@@ -312,7 +378,7 @@ class _FileLanding:
         rows = self._connection.execute("select distinct sha256 from raw.quarantine where status = 'open'").fetchall()
         self._open_quarantine = {row[0] for row in rows}
 
-    def _stage(self, source: SourceFile) -> None:
+    def _stage(self, source: Source) -> None:
         context = self._context()
         judge = PlainJudge(context, self._home.path / "compiled") if may_be_plain(context) else None
 
@@ -660,11 +726,11 @@ class _FileLanding:
             parameters = {**self._place, "landed_at": self._landed_at}
         return int(_fetch_one(self._connection, sql, parameters)[0])
 
-    def _write_ledger(self, source: SourceFile | None) -> None:
+    def _write_ledger(self, source: Source | None) -> None:
         entry = self._entry
         row = {
             **self._place,
-            "source": "stdin" if self._path == STANDARD_INPUT else "files",
+            "source": self._ledger_source(),
             "kind": self._options.kind,
             "file_name": entry.path,
             "sha256": source and source.sha256,
@@ -681,6 +747,27 @@ class _FileLanding:
 
 
 COUNTS = ("records", "landed", "duplicate", "conflict", "quarantined", "blank")
+
+
+class _SegmentLanding(_FileLanding):
+    """The landing of a segment of the spool."""
+
+    def _ledger_name(self) -> str:
+        return segment_name(Path(self._path))
+
+    def _ledger_source(self) -> str:
+        return "webhooks"
+
+    def _open(self, on_bytes: Callable[[int], None] | None) -> contextlib.AbstractContextManager[Source]:
+        return SegmentSource(Path(self._path), on_bytes=on_bytes)
+
+    def _landed_before(self, source: Source) -> bool:
+        """A segment's name is given once: it is known under it, whatever organization this run is told."""
+        known = (
+            "select count(*) from raw.loads "
+            "where source = 'webhooks' and file_name = $name and sha256 = $sha256 and error is null"
+        )
+        return bool(_fetch_one(self._connection, known, {"name": self._name, "sha256": source.sha256})[0])
 
 
 class _Comparison:

@@ -1,10 +1,12 @@
 """The state of a home folder in facts: landed, built, published, and what blocks the next step."""
 
+from datetime import UTC
 from typing import Any
 
 import duckdb
 
 from loaders.errors import HomeError, LockedError
+from loaders.sources.spool import Spool
 from loaders.warehouse import Home, open_published_copy, open_work_file
 
 Facts = dict[str, Any]
@@ -12,7 +14,8 @@ Facts = dict[str, Any]
 
 def read_status(home: Home) -> Facts:
     """Return the facts, with naive UTC datetimes. While another run holds the lock, only what is published is told."""
-    status: Facts = {"home": str(home.path), "landed": None, "built": None, "published": _published(home), "blocks": []}
+    status: Facts = {"home": str(home.path), "webhooks": _waiting(home), "landed": None, "built": None}
+    status.update(published=_published(home), blocks=[])
     if not home.work_file.exists():
         status["blocks"].append("nothing is landed: run 'meterhouse load PATH' or 'meterhouse run PATH'")
         return status
@@ -24,6 +27,15 @@ def read_status(home: Home) -> Facts:
     except LockedError as error:
         status["blocks"].append(str(error))
     return status
+
+
+def _waiting(home: Home) -> Facts | None:
+    """What the webhook receiver keeps for the next run."""
+    waiting = Spool(home.path).facts()
+    if waiting.oldest_at is None:
+        return None
+    oldest_at = waiting.oldest_at.astimezone(UTC).replace(tzinfo=None)
+    return {"segments": waiting.segments, "bytes": waiting.bytes, "oldest_at": oldest_at}
 
 
 def _facts(connection: duckdb.DuckDBPyConnection, sql: str) -> Facts | None:

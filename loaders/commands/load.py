@@ -131,12 +131,12 @@ def _as_text(summary: "LoadSummary") -> str:
     return "\n".join([*_aligned(rows), *_quarantine_note(summary)])
 
 
-def report_load(summary: "LoadSummary") -> None:
+def report_load(summary: "LoadSummary", what: str = "records") -> None:
     """Say on stderr, in a line or two, what a load did: for commands whose result is something else."""
     totals = _totals(summary)
     skipped = f", {totals['skipped']:,} of {len(summary.files):,} files landed before" if totals["skipped"] else ""
     counts = ", ".join(f"{totals[name]:,} {name}" for name in _COUNTS[1:5])
-    click.echo(f"Read {totals['records']:,} records: {counts}{skipped}.", err=True)
+    click.echo(f"Read {totals['records']:,} {what}: {counts}{skipped}.", err=True)
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

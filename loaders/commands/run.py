@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from loaders.summary import Summary
+    from loaders.warehouse import Home
 
 STATUSES = (
     "not_comparable",
@@ -53,10 +54,11 @@ FAIL_ON_EXIT_CODE = 3
 def command(
     settings: Settings, paths: tuple[str, ...], as_of: str | None, fail_on: str | None, organization_id: str | None
 ) -> int:
-    """Land PATHs, build, test, publish, and print what usage and money say.
+    """Land PATHs and received webhooks, build, test, publish, and print what usage and money say.
 
-    Without a PATH it builds and publishes what is landed. The schedule's one command: running it again changes nothing,
-    and where nothing is new and no period or grace has ended since the last build, it only prints the summary.
+    Without a PATH it builds and publishes what is landed. What 'meterhouse webhooks' received since the last run is
+    landed either way. The schedule's one command: running it again changes nothing, and where nothing is new and no
+    period or grace has ended since the last build, it only prints the summary.
 
     \b
     Example:
@@ -64,6 +66,7 @@ def command(
       meterhouse run --fail-on unbilled,underbilled
     """
     from loaders.publish import is_published
+    from loaders.sources.spool import Spool
     from loaders.summary import summarize
     from loaders.transform import is_current
     from loaders.warehouse import Home, locked
@@ -74,6 +77,8 @@ def command(
     with locked(home):
         if paths:
             load_error = _land(settings, paths, organization_id)
+        if Spool(home.path).facts().segments:
+            load_error = _land_webhooks(home, organization_id) or load_error
         if is_current(home, instant):
             click.echo("Nothing is new since the last build.", err=True)
         else:
@@ -96,6 +101,20 @@ def _land(settings: Settings, paths: tuple[str, ...], organization_id: str | Non
     except DataError as error:
         return error
     return None
+
+
+def _land_webhooks(home: "Home", organization_id: str | None) -> DataError | None:
+    """Land what the receiver keeps; hand back which of its segments could not be read whole."""
+    from loaders.landing import LANDING_MEMORY, LoadOptions, land_spool
+    from loaders.warehouse import open_work_file
+
+    with open_work_file(home, memory_limit=LANDING_MEMORY) as connection:
+        summary, damaged = land_spool(connection, home, LoadOptions(organization_id=organization_id or None))
+    report_load(summary, "webhooks")
+    problems = [file.error for file in summary.files if file.error is not None]
+    what = "holds bytes that are no delivery; what is whole in it has landed. It is kept as {}.damaged: see why there."
+    problems += [f"{file.path}: {what.format(file.path)}" for file in damaged]
+    return DataError("\nerror: ".join(problems)) if problems else None
 
 
 def _read_statuses(text: str | None) -> list[str]:

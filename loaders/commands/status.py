@@ -33,11 +33,10 @@ def _as_text(value: Any) -> str:
 
 def _described(status: dict[str, Any]) -> str:
     lines = [f"home       {status['home']}"]
-    for name in ("landed", "built", "published"):
+    for name in ("webhooks", "landed", "built", "published"):
         part = status[name]
-        facts = (
-            "nothing yet" if part is None else ", ".join(f"{key.replace('_', ' ')} {_shown(part[key])}" for key in part)
-        )
+        nothing = "nothing waits" if name == "webhooks" else "nothing yet"
+        facts = nothing if part is None else ", ".join(f"{key.replace('_', ' ')} {_shown(part[key])}" for key in part)
         lines.append(f"{name:<10} {facts}")
     lines += [f"blocked    {reason}" for reason in status["blocks"]] or ["blocked    by nothing"]
     return "\n".join(lines)
