@@ -1,0 +1,12 @@
+"""A receiver of one's own."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.webhooks.receiving import InProcess
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> InProcess:
+    return InProcess(tmp_path / "home")
