@@ -98,9 +98,10 @@ def test_write_in_part_is_taken_back(spool: Spool, monkeypatch: pytest.MonkeyPat
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+    with monkeypatch.context() as patched:
         patched.setattr(spool_module.os, "fdatasync", full)
-        writer.append([delivery(2)])
+        with pytest.raises(OSError, match="No space"):
+            writer.append([delivery(2)])
     writer.append([delivery(3)])
     writer.close()
     assert [found.webhook_id for found in spooled(spool.folder.parent)] == ["msg_1", "msg_3"]
@@ -117,9 +118,10 @@ def test_kill_between_ledger_and_removal_lands_nothing_twice(
     def killed(*_: Any) -> bool:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(Spool, "remove", killed)
-        land(home)
+        with pytest.raises(KeyboardInterrupt):
+            land(home)
     assert len(spooled(home)) == 3
     (again,) = land(home, organization_id)
     assert (again.skipped, spooled(home)) == (True, [])
@@ -135,9 +137,10 @@ def test_segment_stays_where_its_ledger_row_cannot_be_read_back(spool: Spool, mo
         self._connection.execute("rollback")
         raise HomeError("was not committed")
 
-    with monkeypatch.context() as patched, pytest.raises(HomeError):
+    with monkeypatch.context() as patched:
         patched.setattr(landing._FileLanding, "_commit", refuse)
-        land(spool.folder.parent)
+        with pytest.raises(HomeError):
+            land(spool.folder.parent)
     assert len(spooled(spool.folder.parent)) == 1
     assert [file.landed for file in land(spool.folder.parent)] == [1]
 
