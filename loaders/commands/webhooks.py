@@ -40,7 +40,7 @@ def command(settings: Settings, host: str, port: int) -> None:
 
     \b
     Example:
-      POLAR_WEBHOOK_SECRET=polar_whs_... meterhouse webhooks
+      meterhouse webhooks --port 8787
     """
     secrets = os.environ.get(SECRET, "").split()
     if not secrets:
