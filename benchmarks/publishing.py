@@ -58,6 +58,12 @@ class History:
         with open_work_file(self.home) as work:
             work.execute("create schema marts; create schema intermediate")
             work.execute(
+                "create table intermediate.int_billing_periods_settled (billing_period_key varchar, "
+                "organization_id varchar, subscription_key varchar, period_start_at timestamp, "
+                "period_end_at timestamp, is_closed boolean); create table intermediate.int_metered_quantities "
+                "(billing_period_key varchar, customer_key varchar, currency varchar, expected_amount bigint)"
+            )
+            work.execute(
                 "create table intermediate.int_organizations_covered as select timestamp '2026-01-01' data_horizon_at"
             )
             work.execute(f"create table marts.usage_events as {_ROWS}", {"first": 0, "until": rows, "generation": 0})

@@ -45,8 +45,8 @@ select
     p.period_start_at, p.period_end_at,
     case when count(*) = count(q.expected_amount) then sum(q.expected_amount)::bigint end,
     $published_at, b.through_load_id
-from marts.billing_periods as p
-inner join marts.meter_usage as q on p.billing_period_key = q.billing_period_key
+from intermediate.int_billing_periods_settled as p
+inner join intermediate.int_metered_quantities as q on p.billing_period_key = q.billing_period_key
 inner join raw.builds as b on b.build_id = $build_id
 where p.is_closed and p.billing_period_key not in (select billing_period_key from raw.published_periods)
 group by all

@@ -24,6 +24,13 @@ ROWS_OF_LOAD = 1000
 TABLES = """
 create schema marts; create schema intermediate; create schema reference;
 create table intermediate.int_organizations_covered as select timestamp '2026-01-01' as data_horizon_at;
+create table intermediate.int_billing_periods_settled (
+    billing_period_key varchar, organization_id varchar, subscription_key varchar, period_start_at timestamp,
+    period_end_at timestamp, is_closed boolean
+);
+create table intermediate.int_metered_quantities (
+    billing_period_key varchar, customer_key varchar, currency varchar, expected_amount bigint
+);
 create table reference.currencies as select 'usd' as currency, 2 as minor_unit_digits;
 create table reference.meters as select 'is not published' as meter_id;
 create table marts.usage_events (load_id bigint, record_number bigint, name varchar, amount decimal(38, 12));
