@@ -267,6 +267,19 @@ closing_prices as (
 
 ),
 
+{# A non-summable meter is billed once over the period, at whatever price is active then: it asks for none. #}
+closings as (
+
+    select * from closing_prices
+    union
+    select
+        billing_period_key,
+        meter_id,
+        null as price_id
+    from closing_prices
+
+),
+
 routes as (
 
     select
@@ -290,7 +303,7 @@ routes as (
             when chosen_prices.price_id is null then 'no_price'
             when stretches.route_starts_at < chosen_prices.trial_ends_at then 'trial'
             when not periods.has_meter_cycle and periods.is_cut_short then 'stranded'
-            when periods.billing_period_key is not null and closing_prices.billing_period_key is null then 'stranded'
+            when periods.billing_period_key is not null and closings.billing_period_key is null then 'stranded'
         end as reason
     from stretches
     inner join meters
@@ -312,24 +325,11 @@ routes as (
             chosen_prices.subscription_key = periods.subscription_key
             and periods.period_start_at <= stretches.route_starts_at
             and stretches.route_starts_at < periods.period_end_at
-    {# A non-summable meter is billed once over the period, at whatever price is active then. #}
-    left join (
-        select distinct
-            billing_period_key,
-            meter_id,
-            price_id
-        from closing_prices
-        union
-        select distinct
-            billing_period_key,
-            meter_id,
-            null as price_id
-        from closing_prices
-    ) as closing_prices
+    left join closings
         on
-            periods.billing_period_key = closing_prices.billing_period_key
-            and stretches.meter_id = closing_prices.meter_id
-            and case when meters.is_summable then chosen_prices.price_id end is not distinct from closing_prices.price_id
+            periods.billing_period_key = closings.billing_period_key
+            and stretches.meter_id = closings.meter_id
+            and case when meters.is_summable then chosen_prices.price_id end is not distinct from closings.price_id
 
 )
 
