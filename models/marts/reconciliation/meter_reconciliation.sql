@@ -80,7 +80,12 @@ compared_lines as (
 lines_of_orders as (
 
     select
-        compared_lines.*,
+        {# Of an order whose prices are not known, a line without usage is no line too much. #}
+        compared_lines.* replace (
+            case
+                when compared_lines.meter_usage_key is not null or orders.cause != 'missing_price' then compared_lines.expected_amount
+            end as expected_amount
+        ),
         orders.order_key,
         orders.organization_id,
         orders.customer_key,
@@ -93,6 +98,7 @@ lines_of_orders as (
         case
             when orders.status = 'not_comparable' and orders.cause not in ('missing_price', 'proration') then orders.cause
             when compared_lines.expected_amount is null then 'missing_price'
+            when compared_lines.meter_usage_key is null and orders.cause = 'missing_price' then 'missing_price'
         end as incomparable_cause
     from compared_lines
     inner join orders on compared_lines.order_reconciliation_key = orders.order_reconciliation_key
