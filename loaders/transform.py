@@ -27,6 +27,9 @@ _AFFECTED = "affected"
 
 _LOG_BYTES = 10 * 2**20
 
+# dbt's events of a finished node, and what each calls the number of all nodes.
+_NODE_COUNTS = {"LogModelResult": "total", "LogSeedResult": "total", "LogTestResult": "num_models"}
+
 # Called with the number of finished nodes, of all nodes, and the name of the last one.
 Progress = Callable[[int, int, str], None]
 
@@ -219,10 +222,11 @@ class _Watcher:
             self._log.emit(makeLogRecord({"msg": line}))
         if event.info.level == "error":
             self.last_error = event.info.msg
-        if self._progress is None or event.info.name not in ("LogModelResult", "LogSeedResult", "LogTestResult"):
+        if self._progress is None or event.info.name not in _NODE_COUNTS:
             return
         self._finished += 1
-        self._progress(self._finished, event.data.total, event.data.node_info.node_name)
+        total = getattr(event.data, _NODE_COUNTS[event.info.name])
+        self._progress(self._finished, total, event.data.node_info.node_name)
 
 
 def _broken_rules(home: Home, results: list[Any]) -> dict[str, str]:

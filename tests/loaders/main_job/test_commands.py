@@ -1,8 +1,11 @@
 """run, build, publish, status and plain dbt, as schedulers and people use them."""
 
+import contextlib
 import csv
 import json
 import os
+import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -75,6 +78,25 @@ def test_an_empty_warehouse_builds_and_publishes(tmp_path: Path, cli: Cli) -> No
     done = cli("run", home=tmp_path)
     assert "0 usage events" in done.stdout
     assert Published(tmp_path / "published.duckdb").rows("select count(*) as n from publication") == [{"n": 1}]
+
+
+def test_a_build_on_a_terminal_shows_how_far_it_is_and_passes(small: Path) -> None:
+    """dbt's events of models and of tests name the number of all nodes differently: a bar that asks fails the test."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "loaders.cli", "--home", str(small), "build", "--as-of", AS_OF]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    # Read to the end on Linux, where a terminal without a writer raises.
+    with contextlib.suppress(OSError):
+        while chunk := os.read(ours, 65536):
+            shown += chunk
+    os.close(ours)
+    assert process.wait(timeout=600) == 0, shown.decode()
+    # The bar is redrawn ten times a second; what it showed last may be a few nodes short of all.
+    finished, total = map(int, re.findall(rb"(\d+)/(\d+)", shown)[-1])
+    assert total > 200
+    assert total - 50 < finished <= total
 
 
 def test_fail_on_names_statuses(small: Path, cli: Cli) -> None:
