@@ -24,7 +24,8 @@ filter_reads as (
 
     select
         organization_id,
-        list(path order by path) filter (where path not in ('name', 'source', 'timestamp')) as paths,
+        list(cast(to_json(path) as varchar) || ':' order by path)
+            filter (where path not in ('name', 'source', 'timestamp')) as labels,
         list({{ json_location('path') }} order by path) filter (where path not in ('name', 'source', 'timestamp')) as locations,
         bool_or(path = 'timestamp') as reads_timestamp
     from filter_paths
@@ -38,24 +39,29 @@ usage_events as (
 
 ),
 
-{# `_cost.amount` may be text in the payload and is a number to Polar: it is taken from the typed column. #}
+{#
+    JSON put together from JSON texts: made from a map by to_json it takes eight times as long.
+    `_cost.amount` may be text in the payload and is a number to Polar: it is taken from the typed column.
+#}
 signed_events as (
 
     select
         usage_events.usage_event_key,
         usage_events.organization_id,
-        {
-            'name': to_json(usage_events.event_name),
-            'timestamp': case when filter_reads.reads_timestamp then to_json(epoch(usage_events.occurred_at)) end,
-            'properties': list_transform(
-                filter_reads.locations,
-                lambda location: case
-                    when location = '/_cost/amount' then to_json(cast(usage_events.cost_amount as double))
-                    else json_extract(usage_events.metadata, location)
-                end
+        list_transform(
+            list_zip(filter_reads.labels, filter_reads.locations),
+            lambda read: ',' || read[1] || coalesce(
+                case
+                    when read[2] = '/_cost/amount' then to_json(cast(usage_events.cost_amount as double))
+                    else json_extract(usage_events.metadata, read[2])
+                end,
+                'null'
             )
-        } as signature_values,
-        filter_reads.paths
+        ) as properties,
+        '{"name":' || to_json(usage_events.event_name)
+        || ',"source":"user","timestamp":'
+        || coalesce(case when filter_reads.reads_timestamp then to_json(epoch(usage_events.occurred_at)) end, 'null')
+            as fields
     from usage_events
     left join filter_reads on usage_events.organization_id = filter_reads.organization_id
 
@@ -64,8 +70,5 @@ signed_events as (
 select
     usage_event_key,
     organization_id,
-    cast(to_json(map_concat(
-        map { 'name': signature_values['name'], 'source': to_json('user'), 'timestamp': signature_values['timestamp'] },
-        map_from_entries(list_zip(coalesce(paths, []), coalesce(signature_values['properties'], [])))
-    )) as varchar) as signature
+    cast(fields || coalesce(array_to_string(properties, ''), '') || '}' as varchar) as signature
 from signed_events
