@@ -59,11 +59,20 @@ def _round_half_away(amount: Fraction) -> int:
 
 @lru_cache(maxsize=4096)
 def _bands(text: str) -> tuple[Tier, ...]:
-    """Read `{"tiers": [{"bound", "unit_amount"}]}`, or the list alone; nothing where it cannot be read."""
+    """Read `{"tiers": [{"bound", "unit_amount"}]}`, or the list alone; nothing where it cannot be read.
+
+    Older prices of seats say `max_seats` and `price_per_seat`.
+    """
     try:
         document = msgspec.json.decode(text)
         tiers = document["tiers"] if isinstance(document, dict) else document
-        bands = [(_number(tier.get("bound")), _number(tier["unit_amount"])) for tier in tiers]
+        bands = [
+            (
+                _number(tier.get("bound", tier.get("max_seats"))),
+                _number(tier.get("unit_amount", tier.get("price_per_seat"))),
+            )
+            for tier in tiers
+        ]
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError):
         return ()
     # The unbounded tier is the last one, however they are listed.

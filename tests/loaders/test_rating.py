@@ -78,3 +78,17 @@ def test_graduated_bands_are_the_sum_of_their_units(bounds: list[int], rates: li
 
     assert rate_tiers("graduated", tiers(bands), quantity, 0.0) == sum(rate_of(unit) for unit in range(1, quantity + 1))
     assert rate_tiers("volume", tiers(bands), quantity, 0.0) == (quantity and rate_of(quantity) * quantity)
+
+
+def test_older_prices_of_seats_name_their_bounds_and_rates_differently() -> None:
+    """Four seats at 9.00 each, or five at 8.00: 36.00 and 40.00."""
+    older = json.dumps(
+        {
+            "seat_tier_type": "volume",
+            "tiers": [
+                {"min_seats": 1, "max_seats": 4, "price_per_seat": 900},
+                {"min_seats": 5, "max_seats": None, "price_per_seat": 800},
+            ],
+        }
+    )
+    assert [rate_tiers("volume", older, seats, 0.0) for seats in (4.0, 5.0)] == [3600, 4000]

@@ -78,7 +78,6 @@ matched_events as (
         usage_events.organization_id,
         usage_events.customer_key,
         usage_events.member_key,
-        usage_events.event_id,
         usage_events.occurred_at,
         usage_events.received_at,
         matches.meter_id,
