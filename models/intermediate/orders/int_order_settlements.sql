@@ -32,6 +32,12 @@ metering_periods as (
 
 ),
 
+static_amounts as (
+
+    select * from {{ ref('int_subscription_static_amounts') }}
+
+),
+
 changes as (
 
     select
@@ -67,6 +73,7 @@ placed_orders as (
         orders.billing_reason,
         orders.is_paid,
         orders.matched_at,
+        orders.subtotal_amount,
         subscriptions.started_at,
         metering_periods.subscription_key is not null as has_meter_cycle,
         row_number() over (
@@ -125,17 +132,28 @@ roles as (
 
 ),
 
-{# Where a renewal and a meter cycle fall on one instant and no reason tells them apart, the renewal comes first. #}
+{#
+    Where a renewal and a meter cycle fall on one instant and no reason tells them apart, the renewal comes first. Of two
+    orders made at once it is the one over the static prices: where usage has a cycle of its own, it holds nothing else.
+#}
 numbered_roles as (
 
     select
         roles.* exclude (billing_period_key, period_type),
-        case when role = 'cycle' then billing_period_key end as billing_period_key,
-        case when role = 'cycle' then period_type end as period_type,
+        case when roles.role = 'cycle' then roles.billing_period_key end as billing_period_key,
+        case when roles.role = 'cycle' then roles.period_type end as period_type,
         row_number() over (
-            partition by role, is_paid, billing_period_key order by matched_at, order_key
+            partition by roles.role, roles.is_paid, roles.billing_period_key
+            order by
+                roles.matched_at,
+                coalesce(roles.has_meter_cycle and roles.subtotal_amount = static_amounts.static_amount, false) desc,
+                roles.order_key
         ) as number_in_period
     from roles
+    left join static_amounts
+        on
+            roles.subscription_key = static_amounts.subscription_key
+            and roles.period_end_at = static_amounts.period_start_at
 
 ),
 
