@@ -21,7 +21,8 @@
     'units_with_head': "share in ('own', 'head')",
     'units_with_late_out': "share in ('own', 'late_out')",
     'units_without_late_in': "share = 'own' and not is_late_in",
-    'units_by_occurrence': "share = 'own' and not is_late_in or share = 'late_out'"
+    'units_by_occurrence': "share = 'own' and not is_late_in or share = 'late_out'",
+    'units_at_half_time': "share = 'own' and is_in_first_half"
 } %}
 
 with
@@ -114,7 +115,10 @@ measured_events as (
         closing_prices.aggregation_function as closing_function,
         'own' as share,
         routed_events.received_at >= closing_prices.period_end_at - {{ slack }} as is_in_tail,
-        routed_events.occurred_at < closing_prices.period_start_at as is_late_in
+        routed_events.occurred_at < closing_prices.period_start_at as is_late_in,
+        {# What a run rate would have known in the middle of the period. #}
+        2 * epoch_us(routed_events.received_at)
+        < epoch_us(closing_prices.period_start_at) + epoch_us(closing_prices.period_end_at) as is_in_first_half
     from routed_events
     inner join closing_prices
         on
@@ -130,7 +134,8 @@ measured_events as (
         closing_prices.aggregation_function as closing_function,
         'head' as share,
         false as is_in_tail,
-        false as is_late_in
+        false as is_late_in,
+        false as is_in_first_half
     from routed_events
     inner join periods
         on
@@ -151,7 +156,8 @@ measured_events as (
         closing_prices.aggregation_function as closing_function,
         'late_out' as share,
         false as is_in_tail,
-        false as is_late_in
+        false as is_late_in,
+        false as is_in_first_half
     from late_events
     inner join closing_prices
         on
@@ -238,6 +244,7 @@ rated_quantities as (
         {{ rate_price('', 'consumed_units', 'credited_units') }} as uncapped_amount,
         {{ rate_price('', 'units_without_tail', 'credited_units') }} as low_amount,
         {{ rate_price('', 'units_with_head', 'credited_units') }} as high_amount,
+        {{ rate_price('', 'units_at_half_time', 'credited_units') }} as uncapped_half_time_amount,
         {%- for name in ['units_with_late_out', 'units_without_late_in', 'units_by_occurrence'] %}
         case when has_late_usage then {{ rate_price('', name, 'credited_units') }} end as {{ name.replace('units', 'amount') }}{{ "," if not loop.last }}
         {%- endfor %}
@@ -264,6 +271,7 @@ select
     {# least() skips nulls: no cap, no limit; but an amount that cannot be rated stays null. #}
     case when uncapped_amount is not null then least(uncapped_amount, cap_amount) end as expected_amount,
     coalesce(uncapped_amount > cap_amount, false) as is_capped,
+    case when uncapped_half_time_amount is not null then least(uncapped_half_time_amount, cap_amount) end as half_time_amount,
     {#
         What the tail slipping out and the head slipping in would change. Negative quantities, a lower minimum or a cheaper
         tier turn the sign: whatever it is, nothing slipping lies between the bounds.

@@ -202,6 +202,8 @@ merged_orders as (
         coalesce(latest_versions.applied_balance_amount, paid_events.applied_balance_amount, 0) as applied_balance_amount,
         {# order.paid nearly always says 0: the fee is booked by a later job. #}
         coalesce(nullif(latest_versions.platform_fee_amount, 0), balance_events.fee, latest_versions.platform_fee_amount, paid_events.platform_fee) as platform_fee_amount,
+        latest_versions.platform_fee_currency,
+        paid_events.order_id is not null or balance_events.order_id is not null as has_events,
         coalesce(balance_events.is_credit_order, false) as is_credit_order,
         coalesce(balance_events.is_charged, false) as is_charged,
         case

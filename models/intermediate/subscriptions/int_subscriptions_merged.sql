@@ -181,6 +181,8 @@ cancellations as (
         organization_id,
         subscription_id,
         max(canceled_at) as canceled_at,
+        arg_max(customer_cancellation_reason, (occurred_at, customer_cancellation_reason))
+            filter (where customer_cancellation_reason is not null) as cancellation_reason,
         arg_max(ends_at, (occurred_at, ends_at)) filter (where ends_at is not null) as ends_at,
         max(occurred_at) as occurred_at
     from lifecycle_events
@@ -283,6 +285,7 @@ merged_subscriptions as (
             latest_versions.ended_at,
             case when latest_statuses.event_name = 'subscription.revoked' then latest_statuses.occurred_at end
         ) as ended_at,
+        coalesce(latest_versions.customer_cancellation_reason, cancellations.cancellation_reason) as cancellation_reason,
         latest_versions.paused_at
     from subscriptions
     left join latest_versions

@@ -1,7 +1,7 @@
 {#
     What needs a person, biggest money first: orders that do not agree with usage, usage that no order will bill, usage
-    that Polar never recorded, and meters whose balances count other events than their bills. Rows of
-    accepted_exceptions.csv stay and say so.
+    that Polar never recorded, meters whose balances count other events than their bills, and customers whose usage costs
+    more than they pay. Rows of accepted_exceptions.csv stay and say so.
 #}
 
 with
@@ -46,6 +46,30 @@ meter_differences as (
 
     select * from {{ ref('meter_matching_differences') }}
     where event_count > 0
+
+),
+
+{#
+    Usage is billed in arrears: what the last known month cost, no order can have billed. Payments of that month count,
+    because they are for the usage before it.
+#}
+margins as (
+
+    select
+        margins.organization_id,
+        margins.customer_key,
+        margins.margin_currency as currency,
+        min(margins.margin_month) as first_month,
+        max(margins.margin_month) as last_month,
+        sum(margins.margin_amount + case
+            when margins.margin_month < date_trunc('month', organizations.data_horizon_at) then 0
+            when margins.cost_currency = margins.margin_currency then margins.cost_amount
+            else {{ exact_product('margins.cost_amount', 'margins.cost_reporting_rate') }}
+        end) as margin_amount
+    from {{ ref('customer_margins') }} as margins
+    inner join {{ ref('int_organizations_covered') }} as organizations on margins.organization_id = organizations.organization_id
+    where margins.margin_amount is not null
+    group by margins.organization_id, margins.customer_key, margins.margin_currency
 
 ),
 
@@ -125,6 +149,20 @@ exceptions as (
         event_count,
         'Polar''s balances and previews of this meter count other events than its bills: a filter compares a property with a value of another type.' as explanation
     from meter_differences
+    union all
+    select
+        'cost_above_revenue' as kind,
+        {{ surrogate_key(["'cost_above_revenue'", 'organization_id', 'customer_key', 'currency']) }} as key,
+        organization_id,
+        customer_key,
+        cast(first_month as timestamp) as period_start_at,
+        cast(last_month as timestamp) + interval '1 month' as period_end_at,
+        cast(-margin_amount as decimal(38, 12)) as amount,
+        currency,
+        cast(null as bigint) as event_count,
+        'The customer''s usage costs more than the customer has paid, before fees and refunds; costs of the last known month are left out, for no order has billed them yet.' as explanation
+    from margins
+    where margin_amount < 0
 
 )
 

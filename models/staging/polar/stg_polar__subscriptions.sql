@@ -10,7 +10,7 @@
     "trial_start": "VARCHAR", "trial_end": "VARCHAR", "cancel_at_period_end": "BOOLEAN", "canceled_at": "VARCHAR",
     "started_at": "VARCHAR", "ends_at": "VARCHAR", "ended_at": "VARCHAR", "past_due_at": "VARCHAR",
     "paused_at": "VARCHAR", "resumes_at": "VARCHAR", "customer_id": "VARCHAR", "product_id": "VARCHAR",
-    "discount_id": "VARCHAR", "seats": "BIGINT", "units": "BIGINT"
+    "discount_id": "VARCHAR", "seats": "BIGINT", "units": "BIGINT", "customer_cancellation_reason": "VARCHAR"
 }
 {%- endset %}
 {% set subscription = subscription | replace("\n", " ") %}
@@ -51,6 +51,7 @@ typed_subscriptions as (
         subscription.amount as amount,
         lower(subscription.currency) as currency,
         subscription.recurring_interval as recurring_interval,
+        subscription.customer_cancellation_reason as customer_cancellation_reason,
         coalesce(subscription.recurring_interval_count, 1) as recurring_interval_count,
         subscription.seats as seats,
         subscription.units as units,

@@ -10,7 +10,7 @@
 {% set texts = [
     'meter_id', 'subscription_id', 'order_id', 'billing_type', 'currency', 'presentment_currency',
     'recurring_interval', 'discount_id', 'proration_behavior', 'refund_id', 'transaction_id', 'dispute_id',
-    'old_product_id', 'new_product_id', 'customer_external_id'
+    'old_product_id', 'new_product_id', 'customer_external_id', 'customer_cancellation_reason'
 ] %}
 {% set instants = {
     'started_at': 'started_at', 'canceled_at': 'canceled_at', 'ends_at': 'ends_at', 'paused_at': 'paused_at',
