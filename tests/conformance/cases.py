@@ -20,6 +20,7 @@ AREAS = frozenset(
         "dedup",
         "hierarchy",
         "validation",
+        "metrics",
     )
 )
 

@@ -5,6 +5,7 @@ from tests.conformance import (
     attribution,  # noqa: F401
     balances,  # noqa: F401
     metering,  # noqa: F401
+    metrics,  # noqa: F401
     order_amounts,  # noqa: F401
     periods,  # noqa: F401
     rating,  # noqa: F401

@@ -29,6 +29,22 @@ usage_costs as (
 
 ),
 
+only_in_daily as (
+
+    select * from daily_costs
+    except
+    select * from usage_costs
+
+),
+
+only_in_costs as (
+
+    select * from usage_costs
+    except
+    select * from daily_costs
+
+),
+
 cost_totals as (
 
     select
@@ -91,11 +107,13 @@ select
     'costs_of_days' as claim,
     organization_id,
     cost_currency as currency
-from (
-    (select * from daily_costs except select * from usage_costs)
-    union all
-    (select * from usage_costs except select * from daily_costs)
-)
+from only_in_daily
+union all
+select
+    'costs_of_days' as claim,
+    organization_id,
+    cost_currency as currency
+from only_in_costs
 union all
 select
     'margins_hold_each_cost_once' as claim,

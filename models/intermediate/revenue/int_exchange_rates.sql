@@ -79,6 +79,18 @@ rates_of_charges as (
 
 )
 
-select * exclude (seeded_from_date) from seeded_rates
+select
+    organization_id,
+    currency,
+    rate_date,
+    rate,
+    rate_source
+from seeded_rates
 union all
-select * from rates_of_charges
+select
+    organization_id,
+    currency,
+    rate_date,
+    rate,
+    rate_source
+from rates_of_charges

@@ -455,10 +455,10 @@ movements_and_polars as (
 )
 
 select
-    cast(movement_key as varchar) as settlement_movement_key,
-    organization_id,
+    cast(movements_and_polars.movement_key as varchar) as settlement_movement_key,
+    movements_and_polars.organization_id,
     order_id,
-    customer_id,
+    movements_and_polars.customer_id,
     customers.customer_key,
     subscription_id,
     kind,
@@ -488,4 +488,7 @@ select
     ordered_at,
     rate_at
 from movements_and_polars
-left join customers using (organization_id, customer_id)
+left join customers
+    on
+        movements_and_polars.organization_id = customers.organization_id
+        and movements_and_polars.customer_id = customers.customer_id

@@ -72,7 +72,7 @@ open_periods as (
             when periods.period_type = 'meter' then 0
             when coalesce(subscriptions.ended_at, subscriptions.ends_at) <= periods.period_end_at then 0
             {# Two currencies in one period: the subscription's own has the static price. #}
-            when metered_amounts.currency is distinct from subscriptions.currency and metered_amounts.currency is not null then 0
+            when metered_amounts.currency != subscriptions.currency then 0
             else static_amounts.static_amount
         end as expected_static_amount,
         coalesce(metered_amounts.event_count, 0) as event_count,

@@ -1,29 +1,15 @@
 {#
-    Polar's dashboard as a table: for each organization and settlement currency every day, week, month and year, in the time
+    Polar's dashboard as a table: each organization's and settlement currency's days, weeks, months and years, in the time
     zone of the var `metrics_time_zone`. Facts are cut into buckets of all four kinds, added up, and laid on a calendar, so
-    that running sums and what is active need no self joins.
+    that running sums need no self joins.
 #}
 {% set settlement_currency = "'usd'" %}
 {# Polar's metrics answer for no earlier day. Older buckets have a row only where something happened. #}
 {% set calendar_starts = "date '2023-01-01'" %}
-{# A year of a typo must not fill the disk. #}
+{# A mistyped year must not fill the disk. #}
 {% set calendar_years = 50 %}
-{% set reasons = [
-    'too_expensive', 'missing_features', 'switched_service', 'unused', 'customer_service', 'low_quality', 'too_complex'
-] %}
-{% set sums = [
-    'order_count', 'revenue_amount', 'fee_amount', 'refund_amount', 'refund_reversal_amount', 'dispute_amount',
-    'dispute_reversal_amount', 'revenue_amount_as_polar', 'net_revenue_amount_as_polar', 'one_time_order_count',
-    'one_time_revenue_amount', 'one_time_net_revenue_amount', 'new_subscription_count', 'new_subscription_revenue_amount',
-    'new_subscription_net_revenue_amount', 'renewed_subscription_count', 'renewed_subscription_revenue_amount',
-    'renewed_subscription_net_revenue_amount', 'churned_subscription_count', 'canceled_subscription_count', 'canceled_other_count'
-] %}
-{% for reason in reasons %}{% do sums.append('canceled_' ~ reason ~ '_count') %}{% endfor %}
-{% set levels = [
-    'active_subscription_count', 'committed_subscription_count', 'trial_subscription_count', 'monthly_recurring_revenue_amount',
-    'committed_monthly_recurring_revenue_amount', 'trial_monthly_recurring_revenue_amount',
-    'committed_trial_monthly_recurring_revenue_amount', 'restated_recurring_revenue_amount'
-] %}
+{% set sums = metric_sums() %}
+{% set levels = metric_levels() %}
 
 with
 
@@ -33,38 +19,15 @@ bucket_types as (
 
 ),
 
-movements as (
+facts as (
 
-    select
-        *,
-        {{ local_date('booked_at') }} as booked_date,
-        {{ local_date('ordered_at') }} as ordered_date
-    from {{ ref('int_settlement_movements') }}
+    select * from {{ ref('int_metric_facts') }}
 
 ),
 
-subscriptions as (
+changes as (
 
-    select
-        *,
-        coalesce(ended_at, ends_at) as end_at,
-        coalesce(currency, {{ settlement_currency }}) as subscription_currency,
-        {{ local_date('started_at') }} as started_date,
-        {{ local_date('coalesce(ended_at, ends_at)') }} as ended_date,
-        {{ local_date('canceled_at') }} as canceled_date
-    from {{ ref('int_subscriptions_merged') }}
-
-),
-
-recurring_revenue as (
-
-    select * from {{ ref('int_recurring_revenue') }}
-
-),
-
-usage_costs as (
-
-    select * from {{ ref('usage_costs') }}
+    select * from {{ ref('int_metric_changes') }}
 
 ),
 
@@ -75,12 +38,10 @@ horizons as (
         organizations.organization_id,
         greatest({{ local_date('organizations.last_record_at') }}, max(recurring_revenue.known_until_date)) as known_until_date
     from {{ ref('int_organizations_covered') }} as organizations
-    left join recurring_revenue on organizations.organization_id = recurring_revenue.organization_id
+    left join {{ ref('int_recurring_revenue') }} as recurring_revenue on organizations.organization_id = recurring_revenue.organization_id
     group by organizations.organization_id, organizations.last_record_at
 
 ),
-
-{# --- currencies: a subscription counts where its money settles --- #}
 
 {# What charges in a currency settled at, day by day: their mean is what a bucket's recurring revenue is converted at. #}
 charge_rates as (
@@ -89,170 +50,38 @@ charge_rates as (
         organization_id,
         order_currency,
         currency,
-        booked_date,
+        {{ local_date('booked_at') }} as booked_date,
         {{ rate_numerator('exchange_rate') }} as rate
-    from movements
+    from {{ ref('int_settlement_movements') }}
     where kind = 'order' and rate_basis in ('event', 'amounts') and order_currency != currency and exchange_rate > 0
-
-),
-
-subscription_currencies as (
-
-    select distinct
-        organization_id,
-        currency
-    from subscriptions
-    where currency is not null
 
 ),
 
 settling_currencies as (
 
-    select
-        subscription_currencies.organization_id,
-        subscription_currencies.currency as subscription_currency,
-        coalesce(max(charge_rates.currency), subscription_currencies.currency) as currency
-    from subscription_currencies
-    left join charge_rates
-        on
-            subscription_currencies.organization_id = charge_rates.organization_id
-            and subscription_currencies.currency = charge_rates.order_currency
-    group by subscription_currencies.organization_id, subscription_currencies.currency
+    select distinct
+        organization_id,
+        subscription_currency,
+        currency
+    from changes
 
 ),
 
 settled_subscriptions as (
 
     select
-        subscriptions.*,
-        coalesce(settling_currencies.currency, {{ settlement_currency }}) as settling_currency
-    from subscriptions
+        subscriptions.organization_id,
+        coalesce(settling_currencies.currency, subscriptions.currency, {{ settlement_currency }}) as currency,
+        {{ local_time('subscriptions.started_at') }} as started_at,
+        {{ local_time('coalesce(subscriptions.ended_at, subscriptions.ends_at)') }} as end_at,
+        {{ local_date('subscriptions.canceled_at') }} as canceled_date
+    from {{ ref('int_subscriptions_merged') }} as subscriptions
     left join settling_currencies
         on
             subscriptions.organization_id = settling_currencies.organization_id
             and subscriptions.currency = settling_currencies.subscription_currency
 
 ),
-
-{# --- what happens in a bucket --- #}
-
-{# Refunds of an order stand in the order's own bucket here; disputes do not touch it. #}
-orders as (
-
-    select
-        movements.organization_id,
-        movements.order_id,
-        max(movements.currency) filter (where movements.is_order_counted) as currency,
-        max(movements.ordered_date) as ordered_date,
-        any_value(subscriptions.subscription_key) as subscription_key,
-        bool_or(movements.subscription_id is not null) as has_subscription,
-        any_value(subscriptions.started_date) as started_date,
-        sum(movements.order_revenue_amount) as revenue_amount,
-        sum(case
-            when movements.kind in ('dispute', 'dispute_reversal') then 0
-            else movements.order_revenue_amount - movements.fee_amount - movements.refund_amount
-        end) as net_revenue_amount
-    from movements
-    left join subscriptions
-        on
-            movements.organization_id = subscriptions.organization_id
-            and movements.subscription_id = subscriptions.subscription_id
-    where movements.order_id is not null and movements.kind != 'as_polar'
-    group by movements.organization_id, movements.order_id
-    having bool_or(movements.is_order_counted)
-
-),
-
-bucketed_orders as (
-
-    select
-        orders.*,
-        bucket_types.bucket_type,
-        {{ bucket_start('bucket_types.bucket_type', 'orders.ordered_date') }} as bucket_start_date,
-        {{ bucket_start('bucket_types.bucket_type', 'orders.started_date') }} as started_bucket_date
-    from orders
-    cross join bucket_types
-
-),
-
-facts as (
-
-    select
-        movements.organization_id,
-        movements.currency,
-        bucket_types.bucket_type,
-        {{ bucket_start('bucket_types.bucket_type', 'movements.booked_date') }} as bucket_start_date,
-        sum(movements.revenue_amount) as revenue_amount,
-        sum(movements.fee_amount) as fee_amount,
-        sum(movements.refund_amount) as refund_amount,
-        sum(movements.refund_reversal_amount) as refund_reversal_amount,
-        sum(movements.dispute_amount) as dispute_amount,
-        sum(movements.dispute_reversal_amount) as dispute_reversal_amount,
-        sum(movements.revenue_amount_as_polar) as revenue_amount_as_polar,
-        sum(movements.net_revenue_amount_as_polar) as net_revenue_amount_as_polar
-    from movements
-    cross join bucket_types
-    group by all
-    union all by name
-    select
-        organization_id,
-        currency,
-        bucket_type,
-        bucket_start_date,
-        count(*) as order_count,
-        count(*) filter (where not has_subscription) as one_time_order_count,
-        sum(revenue_amount) filter (where not has_subscription) as one_time_revenue_amount,
-        sum(net_revenue_amount) filter (where not has_subscription) as one_time_net_revenue_amount,
-        sum(revenue_amount) filter (where started_bucket_date = bucket_start_date) as new_subscription_revenue_amount,
-        sum(net_revenue_amount) filter (where started_bucket_date = bucket_start_date) as new_subscription_net_revenue_amount,
-        count(distinct subscription_key) filter (where started_bucket_date is distinct from bucket_start_date) as renewed_subscription_count,
-        sum(revenue_amount) filter (where has_subscription and started_bucket_date is distinct from bucket_start_date) as renewed_subscription_revenue_amount,
-        sum(net_revenue_amount) filter (where has_subscription and started_bucket_date is distinct from bucket_start_date) as renewed_subscription_net_revenue_amount
-    from bucketed_orders
-    group by all
-    union all by name
-    select
-        organization_id,
-        settling_currency as currency,
-        bucket_type,
-        {{ bucket_start('bucket_type', 'started_date') }} as bucket_start_date,
-        count(*) as new_subscription_count
-    from settled_subscriptions
-    cross join bucket_types
-    where
-        started_date is not null
-        and {{ bucket_start('bucket_type', 'ended_date') }} is distinct from {{ bucket_start('bucket_type', 'started_date') }}
-    group by all
-    union all by name
-    select
-        organization_id,
-        settling_currency as currency,
-        bucket_type,
-        {{ bucket_start('bucket_type', 'ended_date') }} as bucket_start_date,
-        count(*) as churned_subscription_count
-    from settled_subscriptions
-    cross join bucket_types
-    where ended_date is not null and started_date is not null
-    group by all
-    union all by name
-    select
-        organization_id,
-        settling_currency as currency,
-        bucket_type,
-        {{ bucket_start('bucket_type', 'canceled_date') }} as bucket_start_date,
-        count(*) as canceled_subscription_count,
-        {%- for reason in reasons %}
-        count(*) filter (where cancellation_reason = '{{ reason }}') as canceled_{{ reason }}_count,
-        {%- endfor %}
-        count(*) filter (where coalesce(cancellation_reason, 'other') not in ('{{ reasons | join("', '") }}')) as canceled_other_count
-    from settled_subscriptions
-    cross join bucket_types
-    where canceled_date is not null
-    group by all
-
-),
-
-{# --- usage: what it cost, and who used anything --- #}
 
 days_of_customers as (
 
@@ -262,7 +91,7 @@ days_of_customers as (
         metrics_date,
         bool_or(polar_id_event_count > 0) as has_polar_id,
         bool_or(event_count > polar_id_event_count) as has_external_id
-    from usage_costs
+    from {{ ref('usage_costs') }}
     group by organization_id, customer_key, metrics_date
     union all
     select distinct
@@ -302,7 +131,7 @@ daily_costs as (
         cost_currency,
         metrics_date,
         sum(cost_amount) as cost_amount
-    from usage_costs
+    from {{ ref('usage_costs') }}
     where cost_amount is not null
     group by organization_id, cost_currency, metrics_date
 
@@ -322,153 +151,6 @@ costs as (
 
 ),
 
-{# --- what is active: a change at the bucket where it begins, and its opposite where it ends --- #}
-
-ranges as (
-
-    {# Not active in the bucket of its end: a subscription that ends in the bucket it starts in never is. #}
-    select
-        organization_id,
-        subscription_currency,
-        bucket_type,
-        {{ bucket_start('bucket_type', 'started_date') }} as from_date,
-        {{ bucket_start('bucket_type', 'ended_date') }} as to_date,
-        1 as active_subscription_count,
-        case when end_at is null then 1 else 0 end as committed_subscription_count
-    from subscriptions
-    cross join bucket_types
-    where started_date is not null
-    union all by name
-    select
-        organization_id,
-        subscription_currency,
-        bucket_type,
-        {{ bucket_start('bucket_type', 'started_date') }} as from_date,
-        least({{ bucket_start('bucket_type', 'ended_date') }}, {{ bucket_start('bucket_type', local_date('trial_ends_at')) }}) as to_date,
-        1 as trial_subscription_count
-    from subscriptions
-    cross join bucket_types
-    where started_date is not null and trial_ends_at is not null
-    union all by name
-    select
-        organization_id,
-        currency as subscription_currency,
-        bucket_type,
-        recurring_from_date as from_date,
-        recurring_to_date as to_date,
-        case when not is_restated then monthly_amount end as monthly_recurring_revenue_amount,
-        case when not is_restated and is_committed then monthly_amount end as committed_monthly_recurring_revenue_amount,
-        case when is_restated then monthly_amount end as restated_recurring_revenue_amount
-    from recurring_revenue
-    where currency is not null
-    union all by name
-    select
-        organization_id,
-        currency as subscription_currency,
-        bucket_type,
-        trial_from_date as from_date,
-        trial_to_date as to_date,
-        monthly_amount as trial_monthly_recurring_revenue_amount,
-        case when is_committed then monthly_amount end as committed_trial_monthly_recurring_revenue_amount
-    from recurring_revenue
-    where currency is not null and not is_restated and trial_from_date is not null
-
-),
-
-changes as (
-
-    select
-        organization_id,
-        subscription_currency,
-        bucket_type,
-        bucket_start_date,
-        {%- for name in levels %}
-        cast(coalesce(sum(direction * {{ name }}), 0) as bigint) as {{ name }}{{ ',' if not loop.last }}
-        {%- endfor %}
-    from (
-        select *, from_date as bucket_start_date, 1 as direction from ranges
-        where from_date < coalesce(to_date, date '9999-12-31')
-        union all
-        select *, to_date as bucket_start_date, -1 as direction from ranges
-        where from_date < to_date
-    )
-    group by organization_id, subscription_currency, bucket_type, bucket_start_date
-
-),
-
-{# Stretches of time in which a customer has any active subscription: touching and overlapping ones are one. #}
-customers_active as (
-
-    select
-        organization_id,
-        customer_key,
-        settling_currency as currency,
-        bucket_type,
-        {{ bucket_start('bucket_type', 'started_date') }} as from_date,
-        coalesce({{ bucket_start('bucket_type', 'ended_date') }}, date '9999-12-31') as to_date
-    from settled_subscriptions
-    cross join bucket_types
-    where started_date is not null and from_date < to_date
-
-),
-
-customers_active_begun as (
-
-    select
-        *,
-        coalesce(from_date > max(to_date) over (
-            partition by organization_id, customer_key, currency, bucket_type
-            order by from_date, to_date rows between unbounded preceding and 1 preceding
-        ), true) as begins
-    from customers_active
-
-),
-
-customers_active_numbered as (
-
-    select
-        *,
-        sum(case when begins then 1 else 0 end) over (
-            partition by organization_id, customer_key, currency, bucket_type order by from_date, to_date
-        ) as stretch_number
-    from customers_active_begun
-
-),
-
-customer_stretches as (
-
-    select
-        organization_id,
-        customer_key,
-        currency,
-        bucket_type,
-        stretch_number,
-        min(from_date) as from_date,
-        max(to_date) as to_date
-    from customers_active_numbered
-    group by organization_id, customer_key, currency, bucket_type, stretch_number
-
-),
-
-customer_changes as (
-
-    select
-        organization_id,
-        currency,
-        bucket_type,
-        bucket_start_date,
-        sum(direction) as active_customer_count
-    from (
-        select organization_id, currency, bucket_type, from_date as bucket_start_date, 1 as direction from customer_stretches
-        union all
-        select organization_id, currency, bucket_type, to_date as bucket_start_date, -1 as direction from customer_stretches
-    )
-    group by organization_id, currency, bucket_type, bucket_start_date
-
-),
-
-{# --- the calendar --- #}
-
 happenings as (
 
     select organization_id, bucket_type, bucket_start_date from facts
@@ -478,8 +160,6 @@ happenings as (
     select organization_id, bucket_type, bucket_start_date from costs
     union
     select organization_id, bucket_type, bucket_start_date from changes
-    union
-    select organization_id, bucket_type, bucket_start_date from customer_changes
 
 ),
 
@@ -530,17 +210,12 @@ row_currencies as (
     union
     select organization_id, currency from costs
     union
-    select organization_id, currency from customer_changes
-    union
-    select organization_id, currency from settling_currencies
-    where organization_id in (select organization_id from changes)
+    select organization_id, currency from changes
     union
     {# Users alone are a row too, in the currency that costs would be in. #}
     select organization_id, {{ settlement_currency }} as currency from users
 
 ),
-
-{# --- recurring revenue by bucket, converted where it settles in another currency --- #}
 
 bucket_rates as (
 
@@ -667,8 +342,7 @@ levels_of_rows as (
 
 ),
 
-{# --- the churn rate looks backwards from the bucket's start --- #}
-
+{# The churn rate looks backwards from the bucket's start, a year's into it. #}
 churn_windows as (
 
     select
@@ -698,7 +372,7 @@ cancellations_in_windows as (
     inner join settled_subscriptions
         on
             churn_windows.organization_id = settled_subscriptions.organization_id
-            and churn_windows.currency = settled_subscriptions.settling_currency
+            and churn_windows.currency = settled_subscriptions.currency
             and churn_windows.window_start_date <= settled_subscriptions.canceled_date
             and settled_subscriptions.canceled_date < churn_windows.window_end_date
     group by churn_windows.organization_id, churn_windows.currency, churn_windows.bucket_type, churn_windows.bucket_start_date
@@ -710,9 +384,9 @@ midnights as (
 
     select
         organization_id,
-        settling_currency as currency,
-        cast({{ local_time('started_at') }} + interval '1 day' - interval '1 microsecond' as date) as from_date,
-        cast({{ local_time('end_at') }} + interval '1 day' - interval '1 microsecond' as date) as to_date
+        currency,
+        cast(started_at + interval '1 day' - interval '1 microsecond' as date) as from_date,
+        cast(end_at + interval '1 day' - interval '1 microsecond' as date) as to_date
     from settled_subscriptions
     where started_at is not null
 
@@ -731,25 +405,8 @@ active_at_midnight as (
         union all
         select organization_id, currency, to_date as midnight_date, -1 as direction from midnights
         where from_date < to_date
-    )
+    ) as ends
     group by organization_id, currency, midnight_date
-
-),
-
-{# --- all of it on the calendar --- #}
-
-facts_of_buckets as (
-
-    select
-        organization_id,
-        currency,
-        bucket_type,
-        bucket_start_date,
-        {%- for name in sums %}
-        cast(coalesce(sum({{ name }}), 0) as bigint) as {{ name }}{{ ',' if not loop.last }}
-        {%- endfor %}
-    from facts
-    group by organization_id, currency, bucket_type, bucket_start_date
 
 ),
 
@@ -761,7 +418,7 @@ buckets as (
         churn_windows.bucket_type,
         churn_windows.bucket_start_date,
         {%- for name in sums %}
-        coalesce(facts_of_buckets.{{ name }}, 0) as {{ name }},
+        coalesce(facts.{{ name }}, 0) as {{ name }},
         {%- endfor %}
         {%- for name in levels if name != 'restated_recurring_revenue_amount' %}
         cast(coalesce(levels_of_rows.{{ name }}, 0) as bigint) as {{ name }},
@@ -770,29 +427,27 @@ buckets as (
             when churn_windows.currency = {{ settlement_currency }} then coalesce(levels_as_polar.restated_recurring_revenue_amount, 0)
             else 0
         end as bigint) as monthly_recurring_revenue_amount_as_polar,
-        cast(coalesce(sum(customer_changes.active_customer_count) over so_far, 0) as bigint) as active_customer_count,
         coalesce(cancellations_in_windows.canceled_count, 0) as canceled_in_window_count,
         coalesce(active_at_midnight.active_count, 0) as active_at_window_start_count,
         coalesce(users.active_user_count, 0) as active_user_count,
         coalesce(users.active_user_count_as_polar, 0) as active_user_count_as_polar,
         cast(coalesce(costs.cost_amount, 0) as decimal(38, 12)) as cost_amount
     from churn_windows
-    left join facts_of_buckets using (organization_id, currency, bucket_type, bucket_start_date)
-    left join levels_of_rows using (organization_id, currency, bucket_type, bucket_start_date)
-    left join levels_as_polar using (organization_id, currency, bucket_type, bucket_start_date)
-    left join customer_changes using (organization_id, currency, bucket_type, bucket_start_date)
-    left join cancellations_in_windows using (organization_id, currency, bucket_type, bucket_start_date)
-    left join costs using (organization_id, currency, bucket_type, bucket_start_date)
-    left join users using (organization_id, bucket_type, bucket_start_date)
+    {%- for name in ['facts', 'levels_of_rows', 'levels_as_polar', 'cancellations_in_windows', 'costs', 'users'] %}
+    left join {{ name }}
+        on
+            churn_windows.organization_id = {{ name }}.organization_id
+            and churn_windows.bucket_type = {{ name }}.bucket_type
+            and churn_windows.bucket_start_date = {{ name }}.bucket_start_date
+            {%- if name != 'users' %}
+            and churn_windows.currency = {{ name }}.currency
+            {%- endif %}
+    {%- endfor %}
     asof left join active_at_midnight
         on
             churn_windows.organization_id = active_at_midnight.organization_id
             and churn_windows.currency = active_at_midnight.currency
             and churn_windows.window_start_date >= active_at_midnight.midnight_date
-    window so_far as (
-        partition by churn_windows.organization_id, churn_windows.currency, churn_windows.bucket_type
-        order by churn_windows.bucket_start_date
-    )
 
 ),
 
@@ -858,8 +513,8 @@ select
     active_customer_count,
     churned_subscription_count,
     canceled_subscription_count,
-    {%- for reason in reasons %}
-    canceled_{{ reason }}_count,
+    {%- for name in metric_reasons_counted() %}
+    {{ name }},
     {%- endfor %}
     canceled_other_count,
     case
@@ -873,6 +528,11 @@ select
     12 * monthly_recurring_revenue_amount as annual_recurring_revenue_amount,
     12 * committed_monthly_recurring_revenue_amount as committed_annual_recurring_revenue_amount,
     coalesce({{ convert_amount('monthly_recurring_revenue_amount', '1', 'nullif(active_customer_count, 0)', half='away') }}, 0) as average_revenue_per_user_amount,
+    seat_count,
+    claimed_seat_count,
+    seat_count - claimed_seat_count as pending_seat_count,
+    coalesce(seat_count / nullif(seat_customer_count, 0), 0.0) as average_seats_per_customer,
+    coalesce(claimed_seat_count / nullif(seat_count, 0), 0.0) as seat_utilization_ratio,
     active_user_count,
     {# Cut after twelve decimals. #}
     {%- for name, count in {

@@ -1,5 +1,5 @@
 {# What Polar's seat webhooks say of seats of subscriptions. #}
-{% set seat = '{"id": "VARCHAR", "subscription_id": "VARCHAR", "customer_id": "VARCHAR", "status": "VARCHAR", "claimed_at": "VARCHAR", "revoked_at": "VARCHAR"}' %}
+{% set seat = '{"id": "VARCHAR", "subscription_id": "VARCHAR", "customer_id": "VARCHAR", "status": "VARCHAR", "created_at": "VARCHAR", "claimed_at": "VARCHAR", "revoked_at": "VARCHAR"}' %}
 
 with
 
@@ -28,6 +28,7 @@ seats as (
         {{ polar_id('seat.subscription_id') }} as subscription_id,
         {{ polar_id('seat.customer_id') }} as customer_id,
         seat.status as status,
+        {{ utc('seat.created_at') }} as created_at,
         {{ utc('seat.claimed_at') }} as claimed_at,
         {{ utc('seat.revoked_at') }} as revoked_at,
         webhook_at
