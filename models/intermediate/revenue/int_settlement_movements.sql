@@ -127,7 +127,8 @@ known_rates as (
             partition by organization_id, customer_id, subscription_id, order_currency, occurred_at order by movement_key
         ) as place_among_subscriptions
     from charges
-    where kind = 'order' and rate_numerator is not null
+    {# A charge that settled as nothing tells no rate. #}
+    where kind = 'order' and rate_numerator > 0
 
 ),
 

@@ -1,9 +1,12 @@
 with
 
+{# A free order is no row: it would only say in which currency nothing was paid. #}
 movements as (
 
     select * from {{ ref('int_settlement_movements') }}
-    where customer_key is not null and kind != 'as_polar'
+    where
+        customer_key is not null and kind != 'as_polar'
+        and (revenue_amount != 0 or fee_amount != 0 or refund_amount != 0 or dispute_amount != 0)
 
 ),
 
