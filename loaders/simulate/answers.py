@@ -15,6 +15,7 @@ from loaders.simulate.ordering import Item, Order, Ordering
 from loaders.simulate.periods import is_priced, resets
 from loaders.simulate.rating import running_credits
 from loaders.simulate.reconciling import Finding, LineFinding, Reconciling
+from loaders.simulate.revenue import Revenue
 
 TOKENS = ("input_tokens", "output_tokens", "total_tokens")
 
@@ -25,6 +26,7 @@ class Answers:
     def __init__(self, organization: Organization, metering: Metering, ordering: Ordering) -> None:
         self._organization, self._metering, self._ordering = organization, metering, ordering
         self._reconciling = Reconciling(organization, metering, ordering)
+        self._revenue = Revenue(organization, ordering)
         self._id = {"organization_id": organization.organization_id}
 
     def sections(self) -> dict[str, list[Json]]:
@@ -42,6 +44,10 @@ class Answers:
             "meter_reconciliation": [self._line(line) for line in self._reconciling.line_findings()],
             "credit_ledger": self._open_windows(),
             "member_allocations": self._allocations(),
+            "revenue_daily": [{**self._id, **row} for row in self._revenue.days()],
+            "customer_margins": [{**self._id, **row} for row in self._revenue.margins()],
+            "customers_at_a_loss": [{**self._id, "customer": customer} for customer in self._revenue.losses()],
+            "orders_settled": [{**self._id, **row} for row in self._revenue.cash()],
         }
 
     def _identities(self) -> Json:

@@ -39,4 +39,9 @@ def _tell(build: Builder) -> None:
     third = build.customer(3, channel=API)
     build.subscribe(third, euro, "2026-02-02T12:00", discount=build.discount("Friend 15%", basis_points=1500))
     build.stream(third, REQUEST, "2026-02-02T13:00", 20)
+    # What two of these cost is more than the plan brings in four months.
+    for day in (10, 20):
+        build.usage(
+            third, "video.rendered", at(f"2026-03-{day}T10:00"), {"_cost": {"amount": "6000.5", "currency": "usd"}}
+        )
     build.organization.refunds["1@2026-03-06"] = [RefundPlan(at("2026-03-09T08:00"), 1000)]

@@ -38,6 +38,10 @@ KEYS = {
     "credit_ledger": "customer_id, meter_id; the open window of customers known to Polar",
     "member_allocations": "subscription_id, price_id, period_start_at, external_member_id (null: unattributed); "
     "no expected_amount where equal remainders decide",
+    "revenue_daily": "organization_id, currency, revenue_date",
+    "customer_margins": "organization_id, customer_id (null: unknown to Polar), external_customer_id, currency, month",
+    "customers_at_a_loss": "organization_id, customer: Polar's id, else the merchant's",
+    "orders_settled": "order_id; paid orders only",
 }
 
 

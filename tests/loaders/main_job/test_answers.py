@@ -212,6 +212,41 @@ def test_totals_by_currency_equal_the_answers(world: World) -> None:
     assert differences(expected, found, lambda row: (row["organization_id"], row["currency"])) == []
 
 
+def test_revenue_by_day_equals_the_answers(world: World) -> None:
+    found = world.published.rows("select * replace (cast(revenue_date as varchar) as revenue_date) from revenue_daily")
+    key: Key = lambda row: (row["organization_id"], row["currency"], row["revenue_date"])  # noqa: E731
+    assert differences(world.answers["revenue_daily"], found, key) == []
+
+
+def test_margins_equal_the_answers_to_the_last_decimal(world: World) -> None:
+    found = world.published.rows(
+        "select m.*, strftime(margin_month, '%Y-%m') as month, c.customer_id, c.external_customer_id "
+        "from customer_margins as m join customers as c using (customer_key)"
+    )
+    names = ("organization_id", "customer_id", "external_customer_id", "currency", "month")
+    key: Key = lambda row: tuple(row[name] for name in names)  # noqa: E731
+    expected = [
+        {**row, **{name: Decimal(row[name]) for name in ("cost_amount", "margin_amount")}}
+        for row in world.answers["customer_margins"]
+    ]
+    assert differences(expected, found, key) == []
+
+
+def test_customers_at_a_loss_are_found(world: World) -> None:
+    found = world.published.rows(
+        "select l.organization_id, coalesce(c.customer_id, c.external_customer_id) as customer "
+        "from revenue_leakage as l join customers as c using (customer_key) where l.kind = 'cost_above_revenue'"
+    )
+    assert world.answers["customers_at_a_loss"]
+    key: Key = lambda row: (row["organization_id"], row["customer"])  # noqa: E731
+    assert differences(world.answers["customers_at_a_loss"], found, key) == []
+
+
+def test_cash_and_settlement_of_orders_equal_the_answers(world: World) -> None:
+    found = world.published.rows("select * from orders_settled")
+    assert differences(world.answers["orders_settled"], found, lambda row: row["order_id"]) == []
+
+
 def test_the_one_submission_that_was_lost_is_found(world: World) -> None:
     missing = world.published.rows(
         "select usage_date, submitted_count - recorded_count as n from delivery_reconciliation where missing_count > 0"
