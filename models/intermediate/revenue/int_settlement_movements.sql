@@ -365,7 +365,7 @@ returns as (
         balance_events.booked_at,
         order_times.ordered_at,
         balance_events.fee as fee_amount,
-        {# Polar may write a dispute's fee on the dispute and once more on its reversal. #}
+        {# A won dispute may repeat its dispute's fee. #}
         case when balance_events.kind = 'dispute_reversal' and disputes.fee = balance_events.fee then balance_events.fee else 0 end as repeated_fee_amount,
         case when balance_events.kind in ('refund', 'refund_reversal') then -coalesce(balance_events.amount, 0) else 0 end as refund_amount,
         case when balance_events.kind = 'refund_reversal' then coalesce(balance_events.amount, 0) else 0 end as refund_reversal_amount,
@@ -466,7 +466,7 @@ select
     currency,
     order_currency,
     rate_basis,
-    {# For reading; amounts are converted by the two numbers it is the ratio of. #}
+    {# For reading: amounts are converted by its two parts. #}
     try_cast(cast(rate_numerator as double) / cast(rate_denominator as double) as decimal(38, 12)) as exchange_rate,
     coalesce(is_order_counted, false) as is_order_counted,
     cast(coalesce(gross_amount, 0) as bigint) as gross_amount,
