@@ -141,7 +141,8 @@ left join margin_revenues
     on
         revenues.organization_id = margin_revenues.organization_id
         and revenues.currency = margin_revenues.currency
-where margin_revenues.revenue_amount is distinct from revenues.revenue_amount
+{# Free orders alone are no row of margins. #}
+where coalesce(margin_revenues.revenue_amount, 0) != revenues.revenue_amount
 union all
 select
     'margin_is_revenue_less_cost' as claim,
