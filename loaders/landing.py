@@ -1,5 +1,7 @@
 """Landing: one transaction per file holds its rows, quarantine, conflicts and ledger row, or none of them.
 
+A page of Polar's API and a segment of received webhooks land as a file does: each is a `Source` of lines with an
+`Origin`, and what is to be remembered of it (a `Mark`) goes into the same transaction.
 Landing again what was landed changes nothing: a known file is skipped, a known record counts as a duplicate. So a
 run that was killed at any moment is mended by running it again.
 """
@@ -10,8 +12,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from itertools import accumulate
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import duckdb
@@ -165,8 +167,21 @@ class LoadSummary(msgspec.Struct):
     files: list[FileSummary]
 
 
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a source's bytes are from: the ledger's `source`, the name to show, and the kind the name suggests.
+
+    A name that is given once (`has_own_name`) is how the source is known again, whatever this run is told to make of
+    it; other sources are known by their bytes and the options.
+    """
+
+    source: str
+    name: str
+    hint: str | None = None
+    has_own_name: bool = False
+
+
 class Source(Protocol):
-    """Where a file's lines come from (see SourceFile)."""
+    """Bytes to land, read once to their end. `sha256`, `byte_count` and `blank_count` are true once they are."""
 
     blank_count: int
 
@@ -179,9 +194,21 @@ class Source(Protocol):
     @property
     def stored_size(self) -> int: ...
 
+    def __enter__(self) -> "Source": ...
+
+    def __exit__(self, *_: object) -> None: ...
+
     def hash_ahead(self) -> str: ...
 
     def blocks(self) -> Iterator[Lines]: ...
+
+
+class Mark(Protocol):
+    """What a source remembers of how far it has landed: written in the landing's transaction, read back after it."""
+
+    def write(self) -> None: ...
+
+    def is_written(self) -> bool: ...
 
 
 class Progress(Protocol):
@@ -206,13 +233,25 @@ def land_files(
     lands when the command is run again.
     """
     remove_stale_spools(home.path)
-    load = _Load(connection, home, options)
+    load = Load(connection, home, started_at=options.clock())
+    summary = LoadSummary(load.load_id, [])
     files = expand_paths(paths, home=home.path)
     if progress is not None:
         progress.start(total_size(files))
+    on_bytes = None if progress is None else progress.advance
     for path in files:
-        load.land(_FileLanding, path, None if progress is None else progress.advance)
-    return load.summary
+        summary.files.append(load.land(_file_origin(path), partial(_open_file, path, home, on_bytes), options))
+    return summary
+
+
+def _file_origin(path: str) -> Origin:
+    if path == STANDARD_INPUT:
+        return Origin(source="stdin", name=path)
+    return Origin(source="files", name=shown_name(path), hint=records.hint_from_path(path))
+
+
+def _open_file(path: str, home: Home, on_bytes: Callable[[int], None] | None) -> Source:
+    return SourceFile(path, home=home.path, on_bytes=on_bytes)
 
 
 def land_spool(
@@ -223,40 +262,85 @@ def land_spool(
     A segment is removed only when its ledger row has been read back. Raises HomeError as `land_files` does.
     """
     spool = Spool(home.path)
-    load = _Load(connection, home, msgspec.structs.replace(options, kind="webhooks", landed_at=None))
-    damaged = []
+    options = msgspec.structs.replace(options, kind="webhooks", landed_at=None)
+    load = Load(connection, home, started_at=options.clock())
+    summary, damaged = LoadSummary(load.load_id, []), []
     for path in spool.seal_all():
-        entry = load.land(_SegmentLanding, str(path), None)
+        origin = Origin(source="webhooks", name=segment_name(path), has_own_name=True)
+        entry = load.land(origin, partial(SegmentSource, path), options)
+        summary.files.append(entry)
         if entry.error is None and not spool.remove(path):
             damaged.append(entry)
-    return load.summary, damaged
+    return summary, damaged
 
 
-class _Load:
-    """One command's landing, file by file, under one load_id."""
+class Load:
+    """What one command lands: each file, page or segment in a transaction of its own, under one load_id."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, home: Home, options: LoadOptions) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, home: Home, *, started_at: datetime) -> None:
         self._connection = connection
         self._home = home
-        self._options = options
-        self._started_at = options.clock()
-        self.summary = LoadSummary(_next_load_id(connection), [])
+        self._started_at = started_at
+        self._file_number = 0
+        self.load_id = _next_load_id(connection)
         connection.execute(_STAGE_TABLES)  # each file leaves them empty, as it found them
         # Rows are in load order all the same, file by file; keeping the lines' order would leave one thread to insert.
         connection.execute("set preserve_insertion_order = false")
 
-    def land(self, landing: type["_FileLanding"], path: str, on_bytes: Callable[[int], None] | None) -> FileSummary:
-        file_number = len(self.summary.files) + 1
-        file = landing(
-            self._connection, self._home, path, self.summary.load_id, file_number, self._options, self._started_at
-        )
+    def land(
+        self,
+        origin: Origin,
+        open_source: Callable[[], Source],
+        options: LoadOptions,
+        *,
+        mark: Mark | None = None,
+    ) -> FileSummary:
+        """Land one source, or skip it where it landed before, or note why it cannot be read.
+
+        The mark is set in the transaction that lands the source. Raises HomeError where the machine stops it.
+        """
+        with self._landing(origin, options) as file:
+            return file.land(open_source, mark)
+
+    def note(self, origin: Origin, options: LoadOptions, mark: Mark) -> None:
+        """Set a mark that no records come with, and write a ledger row for it: a load is what the ledger knows."""
+        self.land(origin, _Nothing, options, mark=mark)
+
+    def note_error(self, origin: Origin, options: LoadOptions, message: str) -> None:
+        """Write a ledger row for a source that could not be had at all, and why."""
+        with self._landing(origin, options) as file:
+            file.note_error(message)
+
+    @contextlib.contextmanager
+    def _landing(self, origin: Origin, options: LoadOptions) -> Iterator["_FileLanding"]:
+        self._file_number += 1
         try:
-            entry = file.land(on_bytes)
+            yield _FileLanding(
+                self._connection, self._home, origin, self.load_id, self._file_number, options, self._started_at
+            )
         except duckdb.Error as error:
-            what = f"{self._home.work_file}: the database stopped while {shown_name(path)} was landing: {error}"
+            what = f"{self._home.work_file}: the database stopped while {origin.name} was landing: {error}"
             raise HomeError(f"{what}\nFree some space or check the disk, then run the same command again.") from error
-        self.summary.files.append(entry)
-        return entry
+
+
+class _Nothing:
+    """A source without bytes, which no ledger row makes known: it lands each time."""
+
+    blank_count = 0
+    sha256 = hashlib.sha256(b"").hexdigest()
+    byte_count = 0
+    stored_size = -1
+
+    def __enter__(self) -> "_Nothing":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def hash_ahead(self) -> str:
+        return self.sha256
+
+    def blocks(self) -> Iterator[Lines]:
+        yield from ()
 
 
 def _next_load_id(connection: duckdb.DuckDBPyConnection) -> int:
@@ -277,7 +361,7 @@ class _FileLanding:
         self,
         connection: duckdb.DuckDBPyConnection,
         home: Home,
-        path: str,
+        origin: Origin,
         load_id: int,
         file_number: int,
         options: LoadOptions,
@@ -285,44 +369,41 @@ class _FileLanding:
     ) -> None:
         self._connection = connection
         self._home = home
-        self._path = path
+        self._origin = origin
         self._options = options
         self._place = {"load_id": load_id, "file_number": file_number}
         self._started_at = _naive_utc(started_at)
         self._landed_at = _naive_utc(options.landed_at or started_at)
-        self._name = self._ledger_name()
-        self._entry = FileSummary(path=self._name)
+        self._entry = FileSummary(path=origin.name)
         self._occurrences: dict[tuple[str, str], int] = {}
         self._open_quarantine: set[str] = set()
         self._staged: set[str] = set()
         self._has_nameless = False
 
-    def land(self, on_bytes: Callable[[int], None] | None) -> FileSummary:
+    def land(self, open_source: Callable[[], Source], mark: Mark | None) -> FileSummary:
         """Land the file, or skip it where it landed before, or note why it cannot be read."""
         try:
-            with self._open(on_bytes) as source:
+            with open_source() as source:
                 if self._landed_before(source):
                     self._entry.skipped = True
+                    if mark is not None:
+                        self._in_transaction(mark.write, mark)
                 else:
-                    self._land_source(source)
+                    self._land_source(source, mark)
         except UnreadableFileError as error:
-            self._entry = FileSummary(path=self._name, error=str(error))
-            self._in_transaction(lambda: self._write_ledger(None))
+            return self.note_error(str(error))
         return self._entry
 
-    # What a source of another sort does in its own way
-
-    def _ledger_name(self) -> str:
-        return shown_name(self._path)
-
-    def _ledger_source(self) -> str:
-        return "stdin" if self._path == STANDARD_INPUT else "files"
-
-    def _open(self, on_bytes: Callable[[int], None] | None) -> contextlib.AbstractContextManager[Source]:
-        return SourceFile(self._path, home=self._home.path, on_bytes=on_bytes)
+    def note_error(self, message: str) -> FileSummary:
+        """Write a ledger row that says why nothing landed."""
+        self._entry = FileSummary(path=self._origin.name, error=message)
+        self._in_transaction(lambda: self._write_ledger(None))
+        return self._entry
 
     def _landed_before(self, source: Source) -> bool:
         """Hash ahead only where the ledger knows a file of this size: other files are read once."""
+        if self._origin.has_own_name:
+            return self._landed_under_its_name(source)
         known = {
             "byte_count": source.stored_size,
             "kind": self._options.kind,
@@ -336,7 +417,15 @@ class _FileLanding:
         self._entry.needs_organization = row is not None and 0 < row[0] == row[1]
         return row is not None
 
-    def _land_source(self, source: Source) -> None:
+    def _landed_under_its_name(self, source: Source) -> bool:
+        known = (
+            "select count(*) from raw.loads "
+            "where source = $source and file_name = $name and sha256 = $sha256 and error is null"
+        )
+        origin = {"source": self._origin.source, "name": self._origin.name, "sha256": source.hash_ahead()}
+        return bool(_fetch_one(self._connection, known, origin)[0])
+
+    def _land_source(self, source: Source, mark: Mark | None) -> None:
         def work() -> None:
             self._read_open_quarantine()
             self._stage(source)
@@ -344,11 +433,13 @@ class _FileLanding:
             self._move_staged()
             self._entry.blank = source.blank_count
             self._entry.needs_organization = 0 < self._entry.records == self._entry.reasons.get("missing_organization")
+            if mark is not None:
+                mark.write()
             self._write_ledger(source)
 
-        self._in_transaction(work)
+        self._in_transaction(work, mark)
 
-    def _in_transaction(self, work: Callable[[], None]) -> None:
+    def _in_transaction(self, work: Callable[[], None], mark: Mark | None = None) -> None:
         self._connection.execute("begin")
         try:
             work()
@@ -356,21 +447,25 @@ class _FileLanding:
             with contextlib.suppress(duckdb.Error):  # what stopped the work matters, not that undoing it failed too
                 self._connection.execute("rollback")
             raise
-        self._commit()
+        self._commit(mark)
 
-    def _commit(self) -> None:
-        """Commit, and believe only the ledger row: a COMMIT may say OK and write nothing, or fail after it wrote."""
+    def _commit(self, mark: Mark | None = None) -> None:
+        """Commit, and believe only what is there then: COMMIT may say OK and write nothing, or fail after it wrote."""
         failure: duckdb.Error | None = None
         try:
             self._connection.execute("commit")
         except duckdb.Error as error:
             failure = error
+        is_written = self._entry.skipped or self._is_in_ledger()
+        if not is_written or not (mark is None or mark.is_written()):
+            what = f"{self._home.work_file}: {self._entry.path} was not committed ({failure or 'no reason given'})"
+            raise HomeError(f"{what}. Free some space or check the disk, then run the same command again.")
+
+    def _is_in_ledger(self) -> bool:
         row = self._connection.execute(
             "select records from raw.loads where load_id = $load_id and file_number = $file_number", self._place
         ).fetchone()
-        if row != (self._entry.records,):
-            what = f"{self._home.work_file}: {self._entry.path} was not committed ({failure or 'no reason given'})"
-            raise HomeError(f"{what}. Free some space or check the disk, then run the same command again.")
+        return row == (self._entry.records,)
 
     # From bytes to staged rows
 
@@ -514,7 +609,7 @@ class _FileLanding:
             # Not the load's start: a pipe may have been open for long before it gave its last event.
             now=self._options.clock(),
             kind=None if kind == "auto" else kind,
-            hint=None if self._path == STANDARD_INPUT else records.hint_from_path(self._path),
+            hint=self._origin.hint,
             organization_id=self._options.organization_id,
         )
 
@@ -730,7 +825,7 @@ class _FileLanding:
         entry = self._entry
         row = {
             **self._place,
-            "source": self._ledger_source(),
+            "source": self._origin.source,
             "kind": self._options.kind,
             "file_name": entry.path,
             "sha256": source and source.sha256,
@@ -747,27 +842,6 @@ class _FileLanding:
 
 
 COUNTS = ("records", "landed", "duplicate", "conflict", "quarantined", "blank")
-
-
-class _SegmentLanding(_FileLanding):
-    """The landing of a segment of the spool."""
-
-    def _ledger_name(self) -> str:
-        return segment_name(Path(self._path))
-
-    def _ledger_source(self) -> str:
-        return "webhooks"
-
-    def _open(self, on_bytes: Callable[[int], None] | None) -> contextlib.AbstractContextManager[Source]:
-        return SegmentSource(Path(self._path), on_bytes=on_bytes)
-
-    def _landed_before(self, source: Source) -> bool:
-        """A segment's name is given once: it is known under it, whatever organization this run is told."""
-        known = (
-            "select count(*) from raw.loads "
-            "where source = 'webhooks' and file_name = $name and sha256 = $sha256 and error is null"
-        )
-        return bool(_fetch_one(self._connection, known, {"name": self._name, "sha256": source.sha256})[0])
 
 
 class _Comparison:

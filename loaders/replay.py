@@ -21,6 +21,7 @@ from loaders.landing import (
     _STAGE_TABLES,
     FileSummary,
     LoadOptions,
+    Origin,
     _fetch_one,
     _FileLanding,
     _next_load_id,
@@ -275,7 +276,8 @@ class _ReplayedFile(_FileLanding):
         options = msgspec.structs.replace(
             options, kind=origin.file_kind, landed_at=_first_seen(connection, origin).replace(tzinfo=UTC)
         )
-        super().__init__(connection, home, origin.file_name, load_id, file_number, options, options.clock())
+        replayed = Origin(source="quarantine", name=origin.file_name)
+        super().__init__(connection, home, replayed, load_id, file_number, options, options.clock())
         self._numbers: list[int] = []
         self._occurrences_taken: dict[_Content, int] = {}
         self._landed_places: dict[tuple[_Content, int], str] = {}
@@ -303,8 +305,7 @@ class _ReplayedFile(_FileLanding):
         self._write_ledger(None)
         # No byte_count: the file itself was not read, and must not count as landed under these options.
         self._connection.execute(
-            "update raw.loads set source = 'quarantine', sha256 = $sha256"
-            " where load_id = $load_id and file_number = $file_number",
+            "update raw.loads set sha256 = $sha256 where load_id = $load_id and file_number = $file_number",
             {**self._place, "sha256": self._sha256},
         )
 

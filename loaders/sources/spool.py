@@ -344,7 +344,7 @@ class SegmentSource:
     `sha256` and `byte_count` are those of the stored bytes. A body of blanks counts as a blank line.
     """
 
-    def __init__(self, path: Path, *, on_bytes: Callable[[int], None] | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         try:
             self._content = path.read_bytes()
         except OSError as error:
@@ -353,8 +353,6 @@ class SegmentSource:
         self.stored_size = self.byte_count = len(self._content)
         self.sha256 = hashlib.sha256(self._content).hexdigest()
         self.blank_count = 0
-        if on_bytes is not None:
-            on_bytes(self.byte_count)
 
     def __enter__(self) -> "SegmentSource":
         return self

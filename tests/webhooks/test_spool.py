@@ -133,7 +133,7 @@ def test_kill_between_ledger_and_removal_lands_nothing_twice(
 def test_segment_stays_where_its_ledger_row_cannot_be_read_back(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     keep(spool, delivery(1))
 
-    def refuse(self: Any) -> None:
+    def refuse(self: Any, *_: Any) -> None:
         self._connection.execute("rollback")
         raise HomeError("was not committed")
 
