@@ -15,7 +15,7 @@ from loaders import __version__
 from loaders.commands.options import Settings
 from loaders.errors import LoaderError
 
-COMMANDS = ("load", "webhooks", "build", "publish", "run", "status", "quarantine", "simulate")
+COMMANDS = ("load", "sync", "webhooks", "build", "publish", "run", "status", "quarantine", "simulate")
 
 
 class _Commands(click.Group):

@@ -5,6 +5,8 @@
     ├── HomeError               the machine stops it: disk, permission, damaged file (exit code 1)
     ├── DataError               the data stops it (exit code 1)
     │   └── UnreadableFileError one input file cannot be read to its end; the other files go on
+    ├── ApiError                Polar's API cannot be read now (exit code 1)
+    │   └── RefusedError        it refuses the request, and would again
     ├── BuildError              models or tests failed (exit code 1)
     ├── PublishError            nothing that may be published, or the copy did not check out (exit code 1)
     └── LockedError             another run holds the home folder (exit code 75)
@@ -35,6 +37,18 @@ class DataError(LoaderError):
 
 class UnreadableFileError(DataError):
     """One input file cannot be read to its end: it lands nothing, the other files go on."""
+
+
+class ApiError(LoaderError):
+    """Polar's API cannot be read now: the network, the server or the rate limit stops it."""
+
+
+class RefusedError(ApiError):
+    """Polar refuses the request: asking again is of no use before somebody changes something."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class BuildError(LoaderError):

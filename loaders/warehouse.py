@@ -24,6 +24,7 @@ LOCK_FILE = "meterhouse.lock"
 # raw.wide_relations and raw.wide_columns hold the names that event names and their properties were given: no build
 # gives another. through_load_id is the last load that a relation was written through, null where it is not there now.
 # raw.event_keys holds one row for each of raw.events: eight bytes of its key, to search all history without reading it.
+# raw.sync_cursors is the one that is written over: how far each list of Polar's API was read (loaders/sync.py).
 # raw.model_changes says of each table that grows with events what a build did to it: made it anew (is_whole), or else
 # changed the rows that changes.<model> names: build_id, and the columns that tell them from the table's other rows.
 # Schema applied keeps small tables as the last build applied them to events; the next one looks at what differs.
@@ -79,6 +80,12 @@ create table if not exists raw.syncs (
     load_id bigint not null, organization_id varchar not null, kind varchar not null,
     covered_from_at timestamp not null, covered_to_at timestamp not null, finished_at timestamp not null,
     is_complete boolean not null
+);
+
+create table if not exists raw.sync_cursors (
+    organization_id varchar not null, kind varchar not null,
+    since_at timestamp, covered_to_at timestamp, swept_at timestamp,
+    pass_from_at timestamp, pass_next_at timestamp, pass_is_sweep boolean
 );
 
 create table if not exists raw.wide_relations (

@@ -17,7 +17,7 @@ from loaders.records import KIND_OPTIONS
 if TYPE_CHECKING:
     from loaders.landing import FileSummary, LoadSummary, Progress
 
-_COUNTS = ("records", "landed", "duplicate", "conflict", "quarantined", "blank")
+COUNTS = ("records", "landed", "duplicate", "conflict", "quarantined", "blank")
 
 
 @click.command("load")
@@ -81,12 +81,17 @@ def land(
         return land_files(connection, home, paths, options, progress=progress)
 
 
-def _read_landed_at(text: str) -> datetime:
+def read_instant(option: str, text: str) -> datetime:
+    """Return the instant that an option names; UTC without an offset. Raises UsageError."""
     try:
         instant = datetime.fromisoformat(text)
     except ValueError as error:
-        raise UsageError(f"--landed-at: no ISO 8601 instant: {text!r}. Write it like 2026-01-31T23:30:00Z.") from error
-    instant = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+        raise UsageError(f"{option}: no ISO 8601 instant: {text!r}. Write it like 2026-01-31T23:30:00Z.") from error
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def _read_landed_at(text: str) -> datetime:
+    instant = read_instant("--landed-at", text)
     if instant > datetime.now(UTC):
         raise UsageError(f"--landed-at: lies in the future: {text!r}. Give the time at which the files were received.")
     return instant
@@ -111,35 +116,36 @@ def _as_json(summary: "LoadSummary") -> dict[str, Any]:
 
 
 def _counts(file: "FileSummary") -> dict[str, int]:
-    return {name: getattr(file, name) for name in _COUNTS}
+    return {name: getattr(file, name) for name in COUNTS}
 
 
 def _totals(summary: "LoadSummary") -> dict[str, int]:
-    totals = {name: sum(getattr(file, name) for file in summary.files) for name in _COUNTS}
+    totals = {name: sum(getattr(file, name) for file in summary.files) for name in COUNTS}
     totals["skipped"] = sum(file.skipped for file in summary.files)
     totals["error"] = sum(file.error is not None for file in summary.files)
     return totals
 
 
 def _as_text(summary: "LoadSummary") -> str:
-    rows = [["file", *_COUNTS, ""]]
+    rows = [["file", *COUNTS, ""]]
     for file in summary.files:
         note = "landed before" if file.skipped else "not landed" if file.error else ""
         rows.append([printable(file.path), *(str(count) for count in _counts(file).values()), note])
     totals = _totals(summary)
-    rows.append(["total", *(str(totals[name]) for name in _COUNTS), ""])
-    return "\n".join([*_aligned(rows), *_quarantine_note(summary)])
+    rows.append(["total", *(str(totals[name]) for name in COUNTS), ""])
+    return "\n".join([*aligned(rows), *quarantine_note([file.reasons for file in summary.files])])
 
 
 def report_load(summary: "LoadSummary", what: str = "records") -> None:
     """Say on stderr, in a line or two, what a load did: for commands whose result is something else."""
     totals = _totals(summary)
     skipped = f", {totals['skipped']:,} of {len(summary.files):,} files landed before" if totals["skipped"] else ""
-    counts = ", ".join(f"{totals[name]:,} {name}" for name in _COUNTS[1:5])
+    counts = ", ".join(f"{totals[name]:,} {name}" for name in COUNTS[1:5])
     click.echo(f"Read {totals['records']:,} {what}: {counts}{skipped}.", err=True)
 
 
-def _aligned(rows: list[list[str]]) -> list[str]:
+def aligned(rows: list[list[str]]) -> list[str]:
+    """Return the rows as lines: the first column and the last to the left, numbers between them to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for row in rows:
@@ -148,10 +154,11 @@ def _aligned(rows: list[list[str]]) -> list[str]:
     return lines
 
 
-def _quarantine_note(summary: "LoadSummary") -> list[str]:
+def quarantine_note(found: list[dict[str, int]]) -> list[str]:
+    """Return the lines that say how many records were refused for which reason."""
     reasons: dict[str, int] = {}
-    for file in summary.files:
-        for reason, count in file.reasons.items():
+    for some in found:
+        for reason, count in some.items():
             reasons[reason] = reasons.get(reason, 0) + count
     if not reasons:
         return []

@@ -54,3 +54,31 @@ def counted_progress(label: str) -> Iterator[Callable[[int, int, str], None] | N
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(label, total=None, last="")
         yield lambda done, total, last: progress.update(task, completed=done, total=total, last=last)
+
+
+class _ListBar:
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+        self._total = 0
+
+    def expect(self, count: int, name: str) -> None:
+        self._total += count
+        self._progress.update(self._task, total=self._total, last=name)
+
+    def advance(self, count: int) -> None:
+        self._progress.advance(self._task, count)
+
+
+@contextlib.contextmanager
+def list_progress(label: str) -> Iterator[_ListBar]:
+    """Show a bar for lists whose lengths become known one after another."""
+    columns = (
+        TextColumn(label),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[last]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield _ListBar(progress, progress.add_task(label, total=None, last=""))

@@ -11,6 +11,7 @@ from loaders.commands.build import raise_failures, read_as_of, run_build
 from loaders.commands.load import land, raise_load_failures, report_load
 from loaders.commands.options import Settings, home_option
 from loaders.commands.publish import run_publish
+from loaders.commands.sync import is_sync_configured, raise_sync_failures, report_sync, sync_by_environment
 from loaders.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -56,9 +57,9 @@ def command(
 ) -> int:
     """Land PATHs and received webhooks, build, test, publish, and print what usage and money say.
 
-    Without a PATH it builds and publishes what is landed. What 'meterhouse webhooks' received since the last run is
-    landed either way. The schedule's one command: running it again changes nothing, and where nothing is new and no
-    period or grace has ended since the last build, it only prints the summary.
+    Without a PATH it syncs first where POLAR_ACCESS_TOKEN is set (see 'meterhouse sync'). What 'meterhouse webhooks'
+    received since the last run is landed either way. The schedule's one command: running it again changes nothing, and
+    where nothing is new and no period or grace has ended since the last build, it only prints the summary.
 
     \b
     Example:
@@ -77,8 +78,10 @@ def command(
     with locked(home):
         if paths:
             load_error = _land(settings, paths, organization_id)
+        elif is_sync_configured():
+            load_error = _sync(settings)
         if Spool(home.path).facts().segments:
-            load_error = _land_webhooks(home, organization_id) or load_error
+            load_error = _joined(load_error, _land_webhooks(home, organization_id))
         if is_current(home, instant):
             click.echo("Nothing is new since the last build.", err=True)
         else:
@@ -101,6 +104,22 @@ def _land(settings: Settings, paths: tuple[str, ...], organization_id: str | Non
     except DataError as error:
         return error
     return None
+
+
+def _sync(settings: Settings) -> DataError | None:
+    """Sync and report; hand back what went wrong, for what had arrived is worth building."""
+    summary = sync_by_environment(settings)
+    report_sync(summary)
+    try:
+        raise_sync_failures(summary, strict=False)
+    except DataError as error:
+        return error
+    return None
+
+
+def _joined(first: DataError | None, second: DataError | None) -> DataError | None:
+    both = [str(error) for error in (first, second) if error is not None]
+    return DataError("\nerror: ".join(both)) if both else None
 
 
 def _land_webhooks(home: "Home", organization_id: str | None) -> DataError | None:

@@ -33,16 +33,24 @@ def _as_text(value: Any) -> str:
 
 def _described(status: dict[str, Any]) -> str:
     lines = [f"home       {status['home']}"]
-    for name in ("webhooks", "landed", "built", "published"):
+    for name in ("webhooks", "landed", "synced", "built", "published"):
+        if name == "synced":  # files are all that many ever land: then no line
+            lines += [f"{name:<10} {_facts(part)}" for part in status[name]]
+            continue
         part = status[name]
         nothing = "nothing waits" if name == "webhooks" else "nothing yet"
-        facts = nothing if part is None else ", ".join(f"{key.replace('_', ' ')} {_shown(part[key])}" for key in part)
-        lines.append(f"{name:<10} {facts}")
+        lines.append(f"{name:<10} {nothing if part is None else _facts(part)}")
     lines += [f"blocked    {reason}" for reason in status["blocks"]] or ["blocked    by nothing"]
     return "\n".join(lines)
 
 
+def _facts(part: dict[str, Any]) -> str:
+    return ", ".join(f"{key.replace('_', ' ')} {_shown(part[key])}" for key in part)
+
+
 def _shown(value: Any) -> str:
+    if value is None:
+        return "never"
     if hasattr(value, "strftime"):
         return f"{value:%Y-%m-%d %H:%M:%S} UTC"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

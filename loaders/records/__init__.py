@@ -4,7 +4,7 @@
 `Resource` or a `Rejected`. Everything else here answers a question about records that were judged before.
 """
 
-from loaders.records._containers import Judged, examine, is_one_document, is_unfinished_document
+from loaders.records._containers import Judged, Page, examine, is_one_document, is_unfinished_document, read_page
 from loaders.records._content import EventContent, occurrence_key, position_key, read_event_content
 from loaders.records._events import CLOCK_TOLERANCE, NAME_LENGTH_LIMIT, TEXT_LENGTH_LIMIT
 from loaders.records._kinds import KIND_OPTIONS, hint_from_path
@@ -22,6 +22,7 @@ __all__ = [
     "Event",
     "EventContent",
     "Judged",
+    "Page",
     "Rejected",
     "Resource",
     "Verdict",
@@ -32,4 +33,5 @@ __all__ = [
     "occurrence_key",
     "position_key",
     "read_event_content",
+    "read_page",
 ]

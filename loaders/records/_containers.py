@@ -30,6 +30,14 @@ class Judged(msgspec.Struct, gc=False):
     verdict: Verdict
 
 
+class Page(msgspec.Struct, frozen=True):
+    """What an API page says of itself: its items' texts, how many items the list has, and its last page."""
+
+    items: list[bytes]
+    total_count: int
+    max_page: int
+
+
 class _Frame(msgspec.Struct):
     """The members of an object that may hold records, as raw text."""
 
@@ -78,6 +86,21 @@ def is_one_document(raw: bytes) -> bool:
     except (ValueError, RecursionError):
         return _scan(stripped) is not None
     return True
+
+
+def read_page(raw: bytes) -> Page | None:
+    """Return what is in the text of an API page, or None where it is no whole page. A bad item spoils no page."""
+    container = _open(raw.strip(_BLANKS))
+    if container is None or container.field != "items":
+        return None
+    pagination = container.frame.get("pagination")
+    spans = _split_list(container.value.raw)
+    if type(pagination) is not dict or spans is None:
+        return None
+    total_count, max_page = pagination.get("total_count"), pagination.get("max_page")
+    if type(total_count) is not int or type(max_page) is not int:
+        return None
+    return Page([span.raw for span in spans], total_count, max_page)
 
 
 def is_unfinished_document(raw: bytes) -> bool:
