@@ -4,10 +4,15 @@ Each command lives in a file of its own, `loaders/commands/<name>.py`, as the cl
 listed in COMMANDS. What a command needs (DuckDB, Arrow, dbt) it imports when it runs, so that help is quick.
 """
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -47,10 +52,11 @@ def meterhouse(context: click.Context, home: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 1 stopped, 2 wrong usage, 75 locked, 130 interrupted."""
+    """Run one command and return its exit code: 0 done, 1 stopped, 2 wrong usage, 75 locked, 130 or 143 interrupted."""
     os.umask(0o077)
     try:
-        code = meterhouse.main(arguments, prog_name="meterhouse", standalone_mode=False)
+        with _ending_on_sigterm():
+            code = meterhouse.main(arguments, prog_name="meterhouse", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
@@ -59,13 +65,38 @@ def main(arguments: list[str] | None = None) -> int:
     except LoaderError as error:
         click.echo(f"error: {error}", err=True)
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as error:
         click.echo("error: interrupted; run the same command again to finish.", err=True)
-        return 130
+        return 143 if _is_by_sigterm(error) else 130
     except BrokenPipeError:
         # Whoever read the output has gone; writing the rest at exit would only raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: ends a command as Ctrl-C does, with its files closed and its lock free."""
+
+
+@contextlib.contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _is_by_sigterm(error: BaseException) -> bool:
+    # click makes an Abort of it.
+    return isinstance(error, _Terminated) or isinstance(error.__cause__ or error.__context__, _Terminated)
 
 
 if __name__ == "__main__":
