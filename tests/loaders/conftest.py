@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import tests.plain_environment  # noqa: F401
 from loaders.landing import FileSummary, LoadOptions, LoadSummary, land_files
 from loaders.warehouse import Home, open_work_file
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import tests.plain_environment  # noqa: F401
 from tests.webhooks.receiving import InProcess
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import duckdb
 import pytest
 
+import tests.plain_environment  # noqa: F401
+
 ROOT = Path(__file__).resolve().parents[3]
 SHARED = ROOT.parent / "shared"
 AS_OF = "2026-05-10T00:00:00Z"
