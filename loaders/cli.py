@@ -20,7 +20,19 @@ from loaders import __version__
 from loaders.commands.options import Settings
 from loaders.errors import LoaderError
 
-COMMANDS = ("load", "sync", "webhooks", "build", "publish", "run", "status", "quarantine", "simulate")
+COMMANDS = (
+    "load",
+    "sync",
+    "webhooks",
+    "build",
+    "publish",
+    "run",
+    "status",
+    "quarantine",
+    "erase",
+    "export",
+    "simulate",
+)
 
 
 class _Commands(click.Group):

@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 from loaders import records
 from loaders.errors import HomeError, UnreadableFileError
 from loaders.plain_events import PlainJudge, may_be_plain
+from loaders.privacy import Guard, redacted_paths
 from loaders.sources.files import (
     STANDARD_INPUT,
     SourceFile,
@@ -62,6 +63,7 @@ _EVENT_SCHEMA = pa.schema(
         ("shape", pa.large_string()),
         ("source", pa.large_string()),
         ("bytes_sha256", pa.large_string()),
+        ("original_sha256", pa.large_string()),
         ("payload", pa.large_string()),
     ]
 )
@@ -76,6 +78,7 @@ _RESOURCE_SCHEMA = pa.schema(
         ("webhook_type", pa.large_string()),
         ("webhook_at", pa.timestamp("us")),
         ("bytes_sha256", pa.large_string()),
+        ("original_sha256", pa.large_string()),
         ("payload", pa.large_string()),
     ]
 )
@@ -99,13 +102,13 @@ _Record = TypeVar("_Record", records.Judged, tuple[int, records.Judged])
 _STAGE_TABLES = """
 create or replace temp table staged_events (
     record_number bigint, byte_offset bigint, organization_id varchar, record_key uuid, shape varchar, source varchar,
-    bytes_sha256 varchar, payload varchar
+    bytes_sha256 varchar, original_sha256 varchar, payload varchar
 );
 create or replace temp table nameless_events as from staged_events;
 create or replace temp table staged_resources (
     record_number bigint, byte_offset bigint, organization_id varchar, kind varchar, resource_id varchar,
     content_hash varchar, modified_at timestamp, webhook_type varchar, webhook_at timestamp, bytes_sha256 varchar,
-    payload varchar
+    original_sha256 varchar, payload varchar
 );
 create or replace temp table staged_quarantine (
     record_number bigint, byte_offset bigint, organization_id varchar, kind varchar, reason_code varchar,
@@ -139,6 +142,8 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = "auto"
     organization_id: str | None = None
     landed_at: datetime | None = None
+    # Whatever lands records: a command that forgot to ask would store what must not be stored.
+    redact: tuple[str, ...] = msgspec.field(default_factory=redacted_paths)
 
 
 class FileSummary(msgspec.Struct, kw_only=True):
@@ -379,6 +384,7 @@ class _FileLanding:
         self._open_quarantine: set[str] = set()
         self._staged: set[str] = set()
         self._has_nameless = False
+        self._guard = Guard(connection, options.redact)
 
     def land(self, open_source: Callable[[], Source], mark: Mark | None) -> FileSummary:
         """Land the file, or skip it where it landed before, or note why it cannot be read."""
@@ -486,7 +492,7 @@ class _FileLanding:
         ):
             for group in _grouped(block.result() for block in blocks):
                 lines = [block.lines for block in group]
-                tables = [block.plain for block in group if block.plain is not None]
+                tables = [self._guard.passed(block.plain) for block in group if block.plain is not None]
                 if len(tables) == len(group):
                     self._land_lines(lines, tables, context)
                 else:
@@ -622,7 +628,10 @@ class _FileLanding:
         quarantine: list[tuple[Any, ...]] = []
         for record_number, judged in zip(numbers, batch, strict=True):
             verdict = judged.verdict
-            if isinstance(verdict, records.Event):
+            if self._guard.is_of_erased(verdict, judged.raw):
+                # It was known, and is to be forgotten: of its bytes nothing may stay.
+                self._entry.duplicate += 1
+            elif isinstance(verdict, records.Event):
                 events.append((record_number, judged.byte_offset, *self._event_values(verdict, judged.raw)))
             elif isinstance(verdict, records.Resource):
                 resources.append((record_number, judged.byte_offset, *self._resource_values(verdict, judged.raw)))
@@ -641,7 +650,13 @@ class _FileLanding:
             record_key = records.occurrence_key(*content, occurrence)
         self._has_nameless |= record_key is None
         sha256 = self._bytes_sha256(raw)
-        return event.organization_id, record_key, event.shape, event.source, sha256, event.payload
+        original, payload = self._redacted(event.payload, raw)
+        return event.organization_id, record_key, event.shape, event.source, sha256, original, payload
+
+    def _redacted(self, payload: str, raw: bytes) -> tuple[str | None, str]:
+        """Return a payload as it may be stored; where that is less than it was, after the hash of the record."""
+        redacted = self._guard.redacted(payload)
+        return (None, payload) if redacted is None else (hashlib.sha256(raw).hexdigest(), redacted)
 
     def _resource_values(self, resource: records.Resource, raw: bytes) -> tuple[Any, ...]:
         return (
@@ -653,12 +668,13 @@ class _FileLanding:
             resource.webhook_type,
             resource.webhook_at and _naive_utc(resource.webhook_at),
             self._bytes_sha256(raw),
-            resource.payload,
+            *self._redacted(resource.payload, raw),
         )
 
     def _quarantine_values(self, rejected: records.Rejected, raw: bytes) -> tuple[Any, ...]:
         self._entry.quarantined += 1
         self._entry.reasons[rejected.reason_code] = self._entry.reasons.get(rejected.reason_code, 0) + 1
+        kept = self._guard.redact_rejected(rejected, raw)
         return (
             rejected.organization_id,
             rejected.kind,
@@ -667,7 +683,7 @@ class _FileLanding:
             rejected.message,
             rejected.found,
             hashlib.sha256(raw).hexdigest(),
-            raw,
+            kept,
         )
 
     def _bytes_sha256(self, raw: bytes) -> str | None:
@@ -718,7 +734,7 @@ class _FileLanding:
             insert into raw.events by name
             select
                 $load_id as load_id, $file_number as file_number, record_number, byte_offset, organization_id,
-                record_key, shape, source, $landed_at as landed_at, payload
+                record_key, shape, source, $landed_at as landed_at, payload, original_sha256
             from {new_events}
             """  # noqa: S608
         )
@@ -765,12 +781,13 @@ class _FileLanding:
             create or replace temp table respelled_events as
             select
                 staged.record_number, staged.byte_offset, staged.organization_id, staged.record_key, staged.shape,
-                staged.source, staged.payload, known.load_id as first_load_id, known.payload as first_payload
+                staged.source, staged.payload, staged.original_sha256, known.load_id as first_load_id,
+                known.payload as first_payload
             from known_events as known inner join staged_events as staged using (record_number)
             where staged.payload != known.payload
             """
         )
-        return _Comparison(self._connection, self._place, self._landed_at).settle()
+        return _Comparison(self._connection, self._place, self._landed_at, self._guard).settle()
 
     def _move_resources(self) -> None:
         version = "organization_id, kind, resource_id, content_hash"
@@ -847,10 +864,13 @@ COUNTS = ("records", "landed", "duplicate", "conflict", "quarantined", "blank")
 class _Comparison:
     """Settles records whose key is known and whose text differs: a later read, another writing, or a conflict."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, place: dict[str, int], landed_at: datetime) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, place: dict[str, int], landed_at: datetime, guard: Guard
+    ) -> None:
         self._connection = connection
         self._place = place
         self._landed_at = landed_at
+        self._guard = guard
         self._known_knowledge: dict[str, set[str | None]] = {}
         self._known_conflicts: dict[str, set[str]] = {}
         self._rereads: list[dict[str, Any]] = []
@@ -863,7 +883,7 @@ class _Comparison:
             """
             select
                 record_number, byte_offset, organization_id, record_key::varchar, shape, source, payload,
-                first_load_id, first_payload
+                original_sha256, first_load_id, first_payload
             from respelled_events order by record_number
             """
         )
@@ -885,8 +905,10 @@ class _Comparison:
             self._known_conflicts.setdefault(record_key, set()).add(content_hash)
 
     def _conflicts_with_first(self, row: tuple[Any, ...]) -> bool:
-        number, byte_offset, organization_id, record_key, shape, source, payload, first_load_id, first_payload = row
-        first = records.read_event_content(first_payload)
+        number, byte_offset, organization_id, record_key, shape, source, payload, original_sha256 = row[:8]
+        first_load_id, first_payload = row[8:]
+        # What landed before its fields were redacted says the same without them.
+        first = records.read_event_content(self._guard.redacted(first_payload) or first_payload)
         later = records.read_event_content(payload)
         common = {
             "record_number": number,
@@ -894,6 +916,7 @@ class _Comparison:
             "organization_id": organization_id,
             "record_key": record_key,
             "payload": payload,
+            "original_sha256": original_sha256,
         }
         if later.content_hash != first.content_hash:
             hashes = {"first_content_hash": first.content_hash, "later_content_hash": later.content_hash}

@@ -41,7 +41,7 @@ _GROWTH_BYTES = 16 << 20
 _CLOSED_PERIODS = """
 insert into raw.published_periods
 select
-    p.billing_period_key, p.organization_id, any_value(q.customer_key), p.subscription_key, q.currency,
+    p.billing_period_key, p.organization_id, p.subscription_key, q.currency,
     p.period_start_at, p.period_end_at,
     case when count(*) = count(q.expected_amount) then sum(q.expected_amount)::bigint end,
     $published_at, b.through_load_id

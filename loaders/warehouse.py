@@ -7,6 +7,7 @@ lock, because DuckDB's own file lock vanishes when the process closes the file b
 import contextlib
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,11 +24,13 @@ LOCK_FILE = "meterhouse.lock"
 # zstd writes payloads in half the time and half the room of what DuckDB would choose, and reads no slower.
 # raw.wide_relations and raw.wide_columns hold the names that event names and their properties were given: no build
 # gives another. through_load_id is the last load that a relation was written through, null where it is not there now.
+# original_sha256 is the hash of a record from which fields were redacted before it was stored.
 # raw.event_keys holds one row for each of raw.events: eight bytes of its key, to search all history without reading it.
 # raw.sync_cursors is the one that is written over: how far each list of Polar's API was read (loaders/sync.py).
 # raw.model_changes says of each table that grows with events what a build did to it: made it anew (is_whole), or else
 # changed the rows that changes.<model> names: build_id, and the columns that tell them from the table's other rows.
 # Schema applied keeps small tables as the last build applied them to events; the next one looks at what differs.
+# raw.erased_ids holds salted hashes of ids whose records must not land again; the salt is made with the first of them.
 # raw.published_periods keeps what each closed period was first published with; nothing else of it is ever known again.
 # raw.publications knows the published file again, to copy it: its size, and that of the last one that was written anew.
 RAW_TABLES = """
@@ -47,6 +50,8 @@ create table if not exists raw.events (
     landed_at timestamp not null, payload varchar not null using compression zstd
 );
 
+alter table raw.events add column if not exists original_sha256 varchar;
+
 create table if not exists raw.event_keys (key_hash ubigint not null, load_id bigint not null);
 
 create table if not exists raw.event_rereads (
@@ -55,6 +60,8 @@ create table if not exists raw.event_rereads (
     landed_at timestamp not null, payload varchar not null
 );
 
+alter table raw.event_rereads add column if not exists original_sha256 varchar;
+
 create table if not exists raw.resources (
     load_id bigint not null, file_number integer not null, record_number bigint not null, byte_offset bigint not null,
     organization_id varchar not null, kind varchar not null, resource_id varchar not null,
@@ -62,12 +69,16 @@ create table if not exists raw.resources (
     landed_at timestamp not null, payload varchar not null
 );
 
+alter table raw.resources add column if not exists original_sha256 varchar;
+
 create table if not exists raw.conflicts (
     load_id bigint not null, file_number integer not null, record_number bigint not null, byte_offset bigint not null,
     organization_id varchar not null, record_key uuid not null, first_load_id bigint not null,
     first_content_hash varchar not null, later_content_hash varchar not null,
     landed_at timestamp not null, payload varchar not null
 );
+
+alter table raw.conflicts add column if not exists original_sha256 varchar;
 
 create table if not exists raw.quarantine (
     load_id bigint not null, file_number integer not null, record_number bigint not null, byte_offset bigint not null,
@@ -87,6 +98,12 @@ create table if not exists raw.sync_cursors (
     since_at timestamp, covered_to_at timestamp, swept_at timestamp,
     pass_from_at timestamp, pass_next_at timestamp, pass_is_sweep boolean
 );
+
+create table if not exists raw.erased_ids (
+    organization_id varchar not null, id_hash varchar not null, erased_at timestamp not null
+);
+
+create table if not exists raw.erasure_salt (salt varchar not null);
 
 create table if not exists raw.wide_relations (
     relation_name varchar not null, event_name varchar not null, through_load_id bigint
@@ -115,11 +132,12 @@ create schema if not exists changes;
 create schema if not exists applied;
 
 create table if not exists raw.published_periods (
-    billing_period_key varchar not null, organization_id varchar not null, customer_key varchar,
-    subscription_key varchar not null, currency varchar, period_start_at timestamp not null,
+    billing_period_key varchar not null, organization_id varchar not null, subscription_key varchar not null,
+    currency varchar, period_start_at timestamp not null,
     period_end_at timestamp not null, expected_amount bigint, published_at timestamp not null,
     through_load_id bigint not null
 );
+alter table raw.published_periods drop column if exists customer_key;
 
 create table if not exists raw.publications (
     fingerprint varchar not null, built_at timestamp not null, meterhouse_version varchar not null,
@@ -272,6 +290,57 @@ def open_work_file(home: Home, *, memory_limit: str | None = None) -> Iterator[d
             raise HomeError(f"{what}\nFree some space or check the disk, then run the same command again.") from error
         finally:
             connection.close()
+
+
+@contextlib.contextmanager
+def open_rewritten(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open an empty work file with the present one attached as `old`; at the end it takes the old one's place.
+
+    What was deleted or overwritten in a DuckDB file stays in its free blocks, so erasing means writing a new file. The
+    old one is as it was until the new one is complete. Raises HomeError where the disk stops it.
+    """
+    with locked(home):
+        copy = home.path / f".{WORK_FILE}.rewritten"
+        remove_database(copy)
+        try:
+            connection = duckdb.connect(str(copy))
+            try:
+                copy.chmod(0o600)
+                connection.execute("set TimeZone = 'UTC'")
+                connection.execute(f"attach {quote_literal(str(home.work_file))} as old (read_only)")
+                connection.execute(RAW_TABLES)
+                yield connection
+                connection.execute("detach old")
+                connection.execute("checkpoint")
+            finally:
+                connection.close()
+            _sync_to_disk(copy)
+            # A log beside the old name would be taken for the new file's.
+            home.work_file.with_name(f"{WORK_FILE}.wal").unlink(missing_ok=True)
+            os.replace(copy, home.work_file)
+            _sync_to_disk(home.path)
+        except (duckdb.OperationalError, duckdb.FatalException, OSError) as error:
+            raise HomeError(
+                f"{copy}: the work file could not be written anew: {error}. Nothing was changed. Free as much space as "
+                "the work file has, then run the same command again."
+            ) from error
+        finally:
+            remove_database(copy)
+
+
+def remove_database(path: Path) -> None:
+    """Remove a database file with its log and its temporary folder, as far as they are there."""
+    path.unlink(missing_ok=True)
+    path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+    shutil.rmtree(path.with_name(f"{path.name}.tmp"), ignore_errors=True)
+
+
+def _sync_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def attach_copy(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool = False) -> None:

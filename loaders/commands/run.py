@@ -81,7 +81,7 @@ def command(
         elif is_sync_configured():
             load_error = _sync(settings)
         if Spool(home.path).facts().segments:
-            load_error = _joined(load_error, _land_webhooks(home, organization_id))
+            load_error = _joined(load_error, land_webhooks(home, organization_id))
         if is_current(home, instant):
             click.echo("Nothing is new since the last build.", err=True)
         else:
@@ -122,7 +122,7 @@ def _joined(first: DataError | None, second: DataError | None) -> DataError | No
     return DataError("\nerror: ".join(both)) if both else None
 
 
-def _land_webhooks(home: "Home", organization_id: str | None) -> DataError | None:
+def land_webhooks(home: "Home", organization_id: str | None) -> DataError | None:
     """Land what the receiver keeps; hand back which of its segments could not be read whole."""
     from loaders.landing import LANDING_MEMORY, LoadOptions, land_spool
     from loaders.warehouse import open_work_file

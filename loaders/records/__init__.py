@@ -6,6 +6,19 @@
 
 from loaders.records._containers import Judged, Page, examine, is_one_document, is_unfinished_document, read_page
 from loaders.records._content import EventContent, occurrence_key, position_key, read_event_content
+from loaders.records._erasure import (
+    ErasedIds,
+    Named,
+    Person,
+    Pseudonyms,
+    Redaction,
+    blocking_hashes,
+    erase_event,
+    erase_resource,
+    owned_kind,
+    people_named,
+    rename_parent,
+)
 from loaders.records._events import CLOCK_TOLERANCE, NAME_LENGTH_LIMIT, TEXT_LENGTH_LIMIT
 from loaders.records._kinds import KIND_OPTIONS, hint_from_path
 from loaders.records._text import DOCUMENT_BYTE_LIMIT, RECORD_BYTE_LIMIT
@@ -19,19 +32,30 @@ __all__ = [
     "RECORD_BYTE_LIMIT",
     "TEXT_LENGTH_LIMIT",
     "Context",
+    "ErasedIds",
     "Event",
     "EventContent",
     "Judged",
+    "Named",
     "Page",
+    "Person",
+    "Pseudonyms",
+    "Redaction",
     "Rejected",
     "Resource",
     "Verdict",
+    "blocking_hashes",
+    "erase_event",
+    "erase_resource",
     "examine",
     "hint_from_path",
     "is_one_document",
     "is_unfinished_document",
     "occurrence_key",
+    "owned_kind",
+    "people_named",
     "position_key",
     "read_event_content",
     "read_page",
+    "rename_parent",
 ]

@@ -30,7 +30,7 @@ restated_periods as (
     select
         published_periods.billing_period_key,
         published_periods.organization_id,
-        published_periods.customer_key,
+        subscriptions.customer_key,
         published_periods.subscription_key,
         published_periods.currency,
         published_periods.period_start_at,
@@ -44,6 +44,8 @@ restated_periods as (
         on
             published_periods.billing_period_key = current_periods.billing_period_key
             and published_periods.currency is not distinct from current_periods.currency
+    left join {{ ref('int_subscriptions_merged') }} as subscriptions
+        on published_periods.subscription_key = subscriptions.subscription_key
     where published_periods.expected_amount is distinct from current_periods.expected_amount
 
 ),
