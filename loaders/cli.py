@@ -28,9 +28,10 @@ COMMANDS = (
     "publish",
     "run",
     "status",
+    "report",
+    "export",
     "quarantine",
     "erase",
-    "export",
     "simulate",
 )
 

@@ -56,7 +56,7 @@ def _write(connection: duckdb.DuckDBPyConnection, schema: str, table: str, folde
         for name, kind in columns
     )
     source = f"{quote_identifier(schema)}.{quote_identifier(table)}"
-    batches: Any = connection.execute(f"select {selected} from {source}").to_arrow_reader(_BATCH_ROWS)  # noqa: S608
+    batches: Any = connection.sql(f"select {selected} from {source}").to_arrow_reader(_BATCH_ROWS)  # noqa: S608
     count = 0
     with (
         _replacing(folder / f"{table}.parquet") as path,

@@ -89,7 +89,7 @@ def command(
         if not is_published(home):
             run_publish(settings)
         summary = summarize(home.published_file)
-    _print(summary)
+    print_summary(summary)
     if load_error is not None:
         raise load_error
     return FAIL_ON_EXIT_CODE if any(summary.count(status) for status in watched) else 0
@@ -144,7 +144,8 @@ def _read_statuses(text: str | None) -> list[str]:
     return statuses
 
 
-def _print(summary: "Summary") -> None:
+def print_summary(summary: "Summary") -> None:
+    """Print what usage and money say, on stdout."""
     from rich.console import Console
 
     # A log has no width of its own: wide enough that no amount is cut.
