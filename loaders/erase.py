@@ -144,44 +144,47 @@ def _find_person(connection: duckdb.DuckDBPyConnection, target: Target) -> recor
     )
 
 
+# Who a key is, from what models were made of: the published tables may have hashed ids.
+_CUSTOMERS_IDS = """
+select customer_id, external_customer_id from intermediate.int_customers_merged
+where organization_id = $organization_id and customer_key = $key
+union
+select customer_id, external_customer_id from intermediate.int_usage_summed_daily
+where organization_id = $organization_id and customer_key = $key
+"""
+_MEMBERS_IDS = """
+select customer_key, member_id, external_member_id from intermediate.int_usage_summed_daily
+where organization_id = $organization_id and member_key = $key
+"""
+
+
 def _ids_of_key(connection: duckdb.DuckDBPyConnection, target: Target) -> tuple[set[str], set[str]]:
-    table, column = ("members", "member_key") if target.member_key else ("customers", "customer_key")
-    if not _has_table(connection, table):
-        raise DataError("nothing is built yet, so keys are unknown. Run 'meterhouse build', or name an --external-id.")
-    customer_key = target.customer_key
+    what, key = ("member", target.member_key) if target.member_key else ("customer", target.customer_key)
+    customer_key = key
     if target.member_key:
-        row = connection.execute(
-            "select customer_key from marts.members where organization_id = ? and member_key = ?",
-            [target.organization_id, target.member_key],
-        ).fetchone()
-        customer_key = row[0] if row else None
-    row = connection.execute(
-        "select customer_id, external_customer_id from marts.customers where organization_id = ? and customer_key = ?",
-        [target.organization_id, customer_key],
-    ).fetchone()
-    if row is None:
-        key = target.member_key or target.customer_key
+        members = _rows(connection, _MEMBERS_IDS, target.organization_id, target.member_key)
+        customer_key = members[0][0] if members else None
+    rows = _rows(connection, _CUSTOMERS_IDS, target.organization_id, customer_key)
+    if not rows:
         raise DataError(
-            f"{key}: no {table[:-1]} of organization {target.organization_id} has this key. "
-            f"Keys are in the table {table} of the published file, column {column}."
+            f"{key}: no {what} of organization {target.organization_id} has this key. "
+            f"Keys are in the table {what}s of the published file, column {what}_key."
         )
-    customer_id, external_id = row
-    return {customer_id.lower()} if customer_id else set(), {external_id} if external_id else set()
-
-
-def _ids_of_member(connection: duckdb.DuckDBPyConnection, target: Target) -> tuple[set[str], set[str]]:
-    rows = connection.execute(
-        "select member_id, external_member_id from marts.members where organization_id = ? and member_key = ?",
-        [target.organization_id, target.member_key],
-    ).fetchall()
     return {row[0].lower() for row in rows if row[0]}, {row[1] for row in rows if row[1]}
 
 
-def _has_table(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
-    found = connection.execute(
-        "select 1 from information_schema.tables where table_schema = 'marts' and table_name = ?", [name]
-    )
-    return found.fetchone() is not None
+def _ids_of_member(connection: duckdb.DuckDBPyConnection, target: Target) -> tuple[set[str], set[str]]:
+    rows = _rows(connection, _MEMBERS_IDS, target.organization_id, target.member_key)
+    return {row[1].lower() for row in rows if row[1]}, {row[2] for row in rows if row[2]}
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, sql: str, organization_id: str, key: str | None) -> list[Any]:
+    try:
+        return connection.execute(sql, {"organization_id": organization_id, "key": key}).fetchall()
+    except duckdb.CatalogException as error:
+        raise DataError(
+            "nothing is built yet, so keys are unknown. Run 'meterhouse build', or name an --external-id."
+        ) from error
 
 
 def _salt(connection: duckdb.DuckDBPyConnection) -> str:

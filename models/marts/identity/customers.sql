@@ -1,3 +1,10 @@
+{% set customer_fields = var('published_customer_fields') %}
+{% for field in customer_fields if field not in ('name', 'email') %}
+    {{ exceptions.raise_compiler_error("The var published_customer_fields takes name and email, not '" ~ field ~ "'.") }}
+{% endfor %}
+{# With fields of the user's choice it has more columns than the contract lists. #}
+{{ config(contract={'enforced': customer_fields | length == 0}) }}
+
 with
 
 known_customers as (
@@ -49,4 +56,15 @@ customers as (
 
 )
 
-select * from customers
+select
+    customers.* replace (
+        {{ published_external_id('customers.organization_id', 'customers.external_customer_id') }} as external_customer_id
+    ){% for field in customer_fields %},
+    details.{{ field }}{% endfor %}
+from customers
+{%- if customer_fields %}
+left join {{ ref('stg_polar__customer_details') }} as details
+    on
+        customers.organization_id = details.organization_id
+        and customers.customer_id = details.customer_id
+{%- endif %}

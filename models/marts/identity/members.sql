@@ -24,4 +24,6 @@ members as (
 
 )
 
-select * from members
+select
+    * replace ({{ published_external_id('organization_id', 'external_member_id') }} as external_member_id)
+from members

@@ -21,7 +21,7 @@ select
     usage_events.usage_event_key,
     usage_events.organization_id,
     usage_events.event_id,
-    usage_events.external_id,
+    {{ published_external_id('usage_events.organization_id', 'usage_events.external_id') }} as external_id,
     usage_events.event_name,
     usage_events.occurred_at,
     usage_events.received_at,
