@@ -67,49 +67,48 @@ def meterhouse(context: click.Context, home: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 stopped, 2 wrong usage, 75 locked, 130 or 143 interrupted."""
     os.umask(0o077)
+    received: list[int] = []
     try:
-        with _ending_on_sigterm():
+        with _noting_signals(received):
             code = meterhouse.main(arguments, prog_name="meterhouse", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except LoaderError as error:
-        click.echo(f"error: {error}", err=True)
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt) as error:
-        click.echo("error: interrupted; run the same command again to finish.", err=True)
-        return 143 if _is_by_sigterm(error) else 130
-    except BrokenPipeError:
-        # Whoever read the output has gone; writing the rest at exit would only raise again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM: ends a command as Ctrl-C does, with its files closed and its lock free."""
+    except BaseException as error:
+        # What a signal stopped may say so with any error: DuckDB puts one of its own in the place of ours.
+        if received or isinstance(error, click.Abort | KeyboardInterrupt):
+            click.echo("error: interrupted; run the same command again to finish.", err=True)
+            return 128 + (received or [signal.SIGINT])[0]
+        if isinstance(error, click.ClickException):
+            error.show()
+            return error.exit_code
+        if isinstance(error, LoaderError):
+            click.echo(f"error: {error}", err=True)
+            return error.exit_code
+        if isinstance(error, BrokenPipeError):
+            # Whoever read the output has gone; writing the rest at exit would only raise again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        raise
 
 
 @contextlib.contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def _noting_signals(received: list[int]) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end a command with KeyboardInterrupt, its files closed and its lock free; note which."""
 
     def end(number: int, frame: FrameType | None) -> None:
-        raise _Terminated
+        received.append(number)
+        raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _is_by_sigterm(error: BaseException) -> bool:
-    # click makes an Abort of it.
-    return isinstance(error, _Terminated) or isinstance(error.__cause__ or error.__context__, _Terminated)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":
