@@ -55,7 +55,7 @@ _EVENTS = """
 insert into raw.events
 select
     load_id, 1, record_number, record_number * 400, $organization, event_key(uuid_of('event', i)), 'recorded', 'user',
-    landed_at, event_payload(i, occurred_at, customer, parent)
+    landed_at, event_payload(i, occurred_at, customer, parent), null
 from {rows}
 """
 _HISTORY_ROWS = f"""(
@@ -121,7 +121,7 @@ _RESOURCES = f"""
 insert into raw.resources
 select
     0, 1, row_number() over (), 0, $organization, kind, object->>'id', md5(object::varchar), timestamp '2020-01-01',
-    null, null, {END}, object::varchar
+    null, null, {END}, object::varchar, null
 from (
     select 'meters' as kind, json_object(
         'id', uuid_of('meter', m), 'name', name, 'created_at', '2020-01-01T00:00:00Z', 'aggregation', aggregation,
@@ -169,7 +169,7 @@ select
             'order_id', uuid_of('order', c || '-' || m), 'amount', 1300, 'net_amount', 1300, 'tax_amount', 0,
             'currency', 'usd', 'product_id', product_id, 'billing_type', 'recurring', 'subscription_id', subscription_id
         )
-    )::varchar
+    )::varchar, null
 from (
     select
         *, uuid_of('order.paid', c || '-' || m) as id, started_at + to_months(m::int) + interval 1 minute as paid_at

@@ -49,7 +49,7 @@ _HISTORY = """
 insert into raw.events
 select
     1 + i // 100000, 1, i, i * 300, 'organization', md5(i::varchar)::uuid, 'submitted', 'user',
-    timestamp '2026-01-01' + to_seconds(i), '{"name":"api.call","external_id":"' || i || '"}'
+    timestamp '2026-01-01' + to_seconds(i), '{"name":"api.call","external_id":"' || i || '"}', null
 from range($count::bigint) as t(i);
 """
 
