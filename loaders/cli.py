@@ -20,6 +20,8 @@ from loaders import __version__
 from loaders.commands.options import Settings
 from loaders.errors import LoaderError
 
+_RAISE_AGAIN_SECONDS = 3.0
+
 COMMANDS = (
     "load",
     "sync",
@@ -93,20 +95,27 @@ def main(arguments: list[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _noting_signals(received: list[int]) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end a command with KeyboardInterrupt, its files closed and its lock free; note which."""
+    """Let Ctrl-C and SIGTERM end a command with KeyboardInterrupt, its files closed and its lock free; note which.
+
+    Raised within a callback or a destructor it is lost: it is raised again while the command goes on.
+    """
 
     def end(number: int, frame: FrameType | None) -> None:
-        received.append(number)
+        if number != signal.SIGALRM:
+            received.append(number)
+        signal.setitimer(signal.ITIMER_REAL, _RAISE_AGAIN_SECONDS)
         raise KeyboardInterrupt
 
     before = {}
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
             if signal.getsignal(number) != signal.SIG_IGN:
                 before[number] = signal.signal(number, end)
     try:
         yield
     finally:
+        if before:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
 
