@@ -191,9 +191,10 @@ def test_clock_that_is_ahead_vouches_for_nothing_that_has_not_happened(syncing: 
 
 def test_silent_server_is_given_up_and_what_had_arrived_stays(syncing: Syncing, server: FakePolar) -> None:
     fill(server)
+    server.silence = 5
     server.fault = lambda target: "silence" if target.startswith("/v1/events") else None
 
-    (error,) = syncing.sync(server, timeout=0.05, attempts=2).errors
+    (error,) = syncing.sync(server, timeout=1, attempts=2).errors
 
     assert error.startswith(f"{server.url}/v1/events/?")
     assert "ReadTimeout" in error
