@@ -396,6 +396,8 @@ def test_signal_ends_it_at_once_and_loses_nothing(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A shell lets its jobs in the background ignore Ctrl-C, and so would they.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     # Less than the server's silence, and time enough for a busy machine to start Python.
     stdout, stderr = process.communicate(timeout=50)
