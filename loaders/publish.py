@@ -17,6 +17,7 @@ import duckdb
 from loaders import __version__
 from loaders.changes import forget_changes
 from loaders.database_file import DamagedFileError, copy_checked, fingerprint_of
+from loaders.disk import sync_to_disk
 from loaders.errors import HomeError, PublishError
 from loaders.published_tables import (
     PUBLICATION,
@@ -265,23 +266,15 @@ def _remember(connection: duckdb.DuckDBPyConnection, copy: Path, build: _Build, 
 
 def _swap(copy: Path, target: Path) -> None:
     copy.chmod(0o640)
-    _sync(copy)
+    sync_to_disk(copy)
     # An old write-ahead log beside the target would be applied to the new file.
     target.with_name(target.name + ".wal").unlink(missing_ok=True)
     os.replace(copy, target)
     try:
-        _sync(target.parent)
+        sync_to_disk(target.parent)
     except OSError as error:
         what = f"{target}: the new file is in place, but the disk did not confirm it ({error.strerror})"
         raise PublishError(f"{what}. Check the disk and publish again.") from error
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remember_closed_periods(connection: duckdb.DuckDBPyConnection, build: _Build) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import duckdb
 
+from loaders.disk import sync_to_disk
 from loaders.errors import HomeError, LockedError
 
 WORK_FILE = "meterhouse.duckdb"
@@ -314,11 +315,11 @@ def open_rewritten(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
                 connection.execute("checkpoint")
             finally:
                 connection.close()
-            _sync_to_disk(copy)
+            sync_to_disk(copy)
             # A log beside the old name would be taken for the new file's.
             home.work_file.with_name(f"{WORK_FILE}.wal").unlink(missing_ok=True)
             os.replace(copy, home.work_file)
-            _sync_to_disk(home.path)
+            sync_to_disk(home.path)
         except (duckdb.OperationalError, duckdb.FatalException, OSError) as error:
             raise HomeError(
                 f"{copy}: the work file could not be written anew: {error}. Nothing was changed. Free as much space as "
@@ -333,14 +334,6 @@ def remove_database(path: Path) -> None:
     path.unlink(missing_ok=True)
     path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
     shutil.rmtree(path.with_name(f"{path.name}.tmp"), ignore_errors=True)
-
-
-def _sync_to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def attach_copy(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool = False) -> None:

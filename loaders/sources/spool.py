@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from loaders.disk import sync_to_disk
 from loaders.errors import HomeError, LockedError, UnreadableFileError
 from loaders.sources.lines import PADDING, Lines
 
@@ -174,7 +175,7 @@ class Spool:
         with self._working("its segments cannot be sealed"), self._lock():
             for path in self._segments(_OPEN):
                 path.rename(path.with_suffix(_SEALED))
-            _sync_folder(self.folder)
+            sync_to_disk(self.folder)
         return self._segments(_SEALED)
 
     def remove(self, segment: Path) -> bool:
@@ -190,7 +191,7 @@ class Spool:
                     segment.rename(segment.with_suffix(_DAMAGED))
                 else:
                     segment.unlink()
-                _sync_folder(self.folder)
+                sync_to_disk(self.folder)
             return not damaged
 
     def _remember(self, digests: Iterable[bytes]) -> None:
@@ -312,7 +313,7 @@ class SegmentWriter:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, 0o600)
         self._path, self._size, self._opened_at = path, 0, self._clock()
-        _sync_folder(self._spool.folder)
+        sync_to_disk(self._spool.folder)
 
     def _take_back(self) -> None:
         """Cut off what was written in part. Where even that fails the segment is left: its torn end counts nothing."""
@@ -331,7 +332,7 @@ class SegmentWriter:
         if self._path is not None:
             self._path.rename(self._path.with_suffix(_SEALED))
             self._let_go()
-            _sync_folder(self._spool.folder)
+            sync_to_disk(self._spool.folder)
 
     def _let_go(self) -> None:
         os.close(self._descriptor)
@@ -385,11 +386,3 @@ def _write_all(descriptor: int, content: bytes) -> None:
     view = memoryview(content)
     while view:
         view = view[os.write(descriptor, view) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
