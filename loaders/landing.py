@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 from loaders import records
 from loaders.errors import HomeError, UnreadableFileError
 from loaders.plain_events import PlainJudge, may_be_plain
-from loaders.privacy import Guard, redacted_paths
+from loaders.privacy import Guard
 from loaders.sources.files import (
     STANDARD_INPUT,
     SourceFile,
@@ -142,8 +142,6 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = "auto"
     organization_id: str | None = None
     landed_at: datetime | None = None
-    # Whatever lands records: a command that forgot to ask would store what must not be stored.
-    redact: tuple[str, ...] = msgspec.field(default_factory=redacted_paths)
 
 
 class FileSummary(msgspec.Struct, kw_only=True):
@@ -287,6 +285,7 @@ class Load:
         self._home = home
         self._started_at = started_at
         self._file_number = 0
+        self._guard = Guard(connection)
         self.load_id = _next_load_id(connection)
         connection.execute(_STAGE_TABLES)  # each file leaves them empty, as it found them
         # Rows are in load order all the same, file by file; keeping the lines' order would leave one thread to insert.
@@ -321,7 +320,14 @@ class Load:
         self._file_number += 1
         try:
             yield _FileLanding(
-                self._connection, self._home, origin, self.load_id, self._file_number, options, self._started_at
+                self._connection,
+                self._home,
+                origin,
+                self.load_id,
+                self._file_number,
+                options,
+                self._started_at,
+                self._guard,
             )
         except duckdb.Error as error:
             what = f"{self._home.work_file}: the database stopped while {origin.name} was landing: {error}"
@@ -371,6 +377,7 @@ class _FileLanding:
         file_number: int,
         options: LoadOptions,
         started_at: datetime,
+        guard: Guard,
     ) -> None:
         self._connection = connection
         self._home = home
@@ -384,7 +391,7 @@ class _FileLanding:
         self._open_quarantine: set[str] = set()
         self._staged: set[str] = set()
         self._has_nameless = False
-        self._guard = Guard(connection, options.redact)
+        self._guard = guard
 
     def land(self, open_source: Callable[[], Source], mark: Mark | None) -> FileSummary:
         """Land the file, or skip it where it landed before, or note why it cannot be read."""

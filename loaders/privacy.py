@@ -11,19 +11,23 @@ from loaders import records
 REDACT = "METERHOUSE_REDACT"
 
 
-def redacted_paths() -> tuple[str, ...]:
+def _redacted_paths() -> list[str]:
     """Return the paths in METERHOUSE_REDACT: fields of a record, dots between levels, commas between paths."""
-    return tuple(path.strip() for path in os.environ.get(REDACT, "").split(",") if path.strip())
+    return [path.strip() for path in os.environ.get(REDACT, "").split(",") if path.strip()]
 
 
 class Guard:
-    """Looks at each record before it is stored; without erased people and redacted paths there is nothing to see."""
+    """Looks at each record before it is stored; without erased people and redacted paths there is nothing to see.
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, paths: tuple[str, ...]) -> None:
+    It asks the environment itself: a command that forgot to would store what must not be stored.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         hashes = connection.execute("select id_hash from raw.erased_ids").fetchall()
         salt = connection.execute("select salt from raw.erasure_salt").fetchone()
         self._erased = records.ErasedIds(salt[0], frozenset(row[0] for row in hashes)) if salt and hashes else None
-        self._redaction = records.Redaction(list(paths)) if paths else None
+        paths = _redacted_paths()
+        self._redaction = records.Redaction(paths) if paths else None
 
     @property
     def is_idle(self) -> bool:

@@ -27,6 +27,7 @@ from loaders.landing import (
     _next_load_id,
     _registered,
 )
+from loaders.privacy import Guard
 from loaders.sources.files import SourceFile, shown_name
 from loaders.warehouse import Home
 
@@ -194,6 +195,7 @@ class _Replay:
         self._connection = connection
         self._home = home
         self._options = options
+        self._guard = Guard(connection)
         self._load_id = _next_load_id(connection)
         self._summary = ReplaySummary()
 
@@ -226,7 +228,7 @@ class _Replay:
             if file is None:
                 file_number = len(self._summary.files) + 1
                 file = _ReplayedFile(
-                    self._connection, self._home, batch[0][0], self._load_id, file_number, self._options
+                    self._connection, self._home, batch[0][0], self._load_id, file_number, self._options, self._guard
                 )
             file.stage(batch)
         if file is not None:
@@ -270,6 +272,7 @@ class _ReplayedFile(_FileLanding):
         load_id: int,
         file_number: int,
         options: LoadOptions,
+        guard: Guard,
     ) -> None:
         connection.execute(_STAGE_TABLES)
         self._sha256 = origin.file_sha256
@@ -277,7 +280,7 @@ class _ReplayedFile(_FileLanding):
             options, kind=origin.file_kind, landed_at=_first_seen(connection, origin).replace(tzinfo=UTC)
         )
         replayed = Origin(source="quarantine", name=origin.file_name)
-        super().__init__(connection, home, replayed, load_id, file_number, options, options.clock())
+        super().__init__(connection, home, replayed, load_id, file_number, options, options.clock(), guard)
         self._numbers: list[int] = []
         self._occurrences_taken: dict[_Content, int] = {}
         self._landed_places: dict[tuple[_Content, int], str] = {}

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from loaders.errors import HomeError
 from loaders.landing import FileSummary, LoadOptions, Origin, _FileLanding
+from loaders.privacy import Guard
 from loaders.warehouse import Home, open_work_file
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -201,7 +202,8 @@ def test_rows_name_their_place_and_times(landing: Landing, submitted: Maker) -> 
 
 def test_commit_that_says_ok_and_writes_nothing_is_noticed(landing: Landing) -> None:
     with open_work_file(landing.home) as connection:
-        file = _FileLanding(connection, landing.home, Origin(source="files", name="a.jsonl"), 1, 1, LoadOptions(), NOW)
+        origin = Origin(source="files", name="a.jsonl")
+        file = _FileLanding(connection, landing.home, origin, 1, 1, LoadOptions(), NOW, Guard(connection))
         connection.execute("begin")
         connection.execute("insert into raw.increments values ('a', 'b', 1)")
         with pytest.raises(duckdb.Error):
