@@ -55,21 +55,21 @@ def read_report(published: Path, organization_id: str | None = None) -> Report:
 def render_html(report: Report) -> str:
     """Return the page."""
     sections = [
-        _section(
+        _Section(
             "Expected and billed",
             "What usage and prices say each month's orders should come to, before discount and tax, and what they did.",
             [
-                (f"{currency}", _expected_and_billed(rows))
+                (currency, _side_by_side(rows, "billing_month", "expected", "billed"))
                 for currency, rows in _by_currency(report["expected_and_billed_by_month"])
             ],
         ),
-        _section(
+        _Section(
             "Where the difference went",
             "From expected to billed, cause by cause. What cannot be compared or is not due yet is left out.",
-            [(f"{currency}", _waterfall(rows)) for currency, rows in _by_currency(report["variance_by_cause"])],
+            [(currency, _waterfall(rows)) for currency, rows in _by_currency(report["variance_by_cause"])],
         ),
         _exceptions(report["exceptions"], report.digits),
-        _section(
+        _Section(
             "What is used",
             "Usage events by day, and the customers with most of them.",
             [
@@ -77,7 +77,7 @@ def render_html(report: Report) -> str:
                 ("Customers with most events", _top_customers(report["top_customers"])),
             ],
         ),
-        _section(
+        _Section(
             "What it costs and leaves",
             "Costs as events carry them, in whole units of their currency; margin is revenue less cost.",
             [
@@ -88,10 +88,13 @@ def render_html(report: Report) -> str:
                 ),
             ],
         ),
-        _section(
+        _Section(
             "What came in",
             "Revenue and what is left of it after fees, refunds and disputes, as Polar's dashboard counts it.",
-            [(f"{currency}", _revenue(rows)) for currency, rows in _by_currency(report["revenue_by_month"])],
+            [
+                (currency, _side_by_side(rows, "revenue_month", "revenue", "net_revenue"))
+                for currency, rows in _by_currency(report["revenue_by_month"])
+            ],
         ),
         _quality(report["freshness"], report["quarantine"]),
     ]
@@ -138,10 +141,6 @@ class _Section:
     ready: str = ""
 
 
-def _section(title: str, text: str, charts: list[_Chart]) -> _Section:
-    return _Section(title, text, charts)
-
-
 def _numbered(section: _Section, charts: dict[str, Any]) -> str:
     figures = ""
     for caption, chart in section.charts:
@@ -176,22 +175,21 @@ def _chart(frame: Frame, height: int) -> alt.Chart:
     )
 
 
-def _expected_and_billed(rows: Frame) -> alt.Chart | None:
-    months = rows.group_by("billing_month").agg(pl.col("expected", "billed").sum()).sort("billing_month")
-    long = months.unpivot(index="billing_month", variable_name="side", value_name="amount")
+def _side_by_side(rows: Frame, month: str, first: str, second: str) -> alt.Chart | None:
+    """Two amounts of each month as bars; `month` and the amounts are columns."""
+    sides = {name: name.replace("_", " ") for name in (first, second)}
+    months = rows.group_by(month).agg(pl.col(first, second).sum()).sort(month).rename(sides)
+    long = months.unpivot(index=month, variable_name="side", value_name="amount")
     if long.is_empty():
         return None
-    return (
-        _chart(long, 220)
-        .mark_bar(cornerRadiusEnd=2)
-        .encode(
-            x=alt.X("yearmonth(billing_month):O", title=None, axis=alt.Axis(labelAngle=0, format="%b %Y")),
-            xOffset=alt.XOffset("side:N", sort=["expected", "billed"]),
-            y=alt.Y("amount:Q", title=None, axis=alt.Axis(format="~s")),
-            color=_colors("side", ["expected", "billed"]),
-            tooltip=["yearmonth(billing_month):T", "side:N", alt.Tooltip("amount:Q", format=",.2f")],
-        )
-    )
+    shown = list(sides.values())
+    return _chart(long, 220).mark_bar(cornerRadiusEnd=2).encode(
+        x=alt.X(f"yearmonth({month}):O", title=None, axis=alt.Axis(labelAngle=0, format="%b %Y")),
+        xOffset=alt.XOffset("side:N", sort=shown),
+        y=alt.Y("amount:Q", title=None, axis=alt.Axis(format="~s")),
+        color=_colors("side", shown),
+        tooltip=[f"yearmonth({month}):T", "side:N", alt.Tooltip("amount:Q", format=",.2f")],
+    )  # fmt: skip
 
 
 def _waterfall(rows: Frame) -> alt.Chart | None:
@@ -288,22 +286,6 @@ def _margins(rows: Frame) -> alt.Chart | None:
         x=alt.X("margin:Q", title=None, axis=alt.Axis(format="~s")),
         color=_colors("side", ["loss", "margin"], ["#d1495b", "#00798c"]),
         tooltip=["customer:N", *(alt.Tooltip(f"{name}:Q", format=",.2f") for name in ("revenue", "cost", "margin"))],
-    )  # fmt: skip
-
-
-def _revenue(rows: Frame) -> alt.Chart | None:
-    months = rows.group_by("revenue_month").agg(pl.col("revenue", "net_revenue").sum()).sort("revenue_month")
-    long = months.rename({"net_revenue": "net revenue"}).unpivot(
-        index="revenue_month", variable_name="side", value_name="amount"
-    )
-    if long.is_empty():
-        return None
-    return _chart(long, 220).mark_bar(cornerRadiusEnd=2).encode(
-        x=alt.X("yearmonth(revenue_month):O", title=None, axis=alt.Axis(labelAngle=0, format="%b %Y")),
-        xOffset=alt.XOffset("side:N", sort=["revenue", "net revenue"]),
-        y=alt.Y("amount:Q", title=None, axis=alt.Axis(format="~s")),
-        color=_colors("side", ["revenue", "net revenue"]),
-        tooltip=["yearmonth(revenue_month):T", "side:N", alt.Tooltip("amount:Q", format=",.2f")],
     )  # fmt: skip
 
 
