@@ -43,6 +43,7 @@ _ALL_IDS = """[
     ids.customer.id, ids.customer.external_id, ids.member.id, ids.member.external_id,
     ids.metadata.customer_id, ids.metadata.customer_external_id, ids.metadata.member_id
 ]"""
+_NAMES_ONE = f"list_has_any(list_transform({_ALL_IDS}, lambda text: lower(text)), $ids)"
 # Which external ids go with which of Polar's, wherever something says so.
 _PAIRS = f"""
 with sightings as (
@@ -243,8 +244,7 @@ class _Rewriting:
         return person.customer_ids | person.external_customer_ids | person.member_ids
 
     def _erased_events(self, table: str) -> Iterator[tuple[_Place, str]]:
-        condition = f"list_has_any(list_transform({_ALL_IDS}, lambda text: lower(text)), $ids)"
-        for *place, payload, _ in self._candidates(table, "null", condition, self._named()):
+        for *place, payload, _ in self._candidates(table, "null", _NAMES_ONE, self._named()):
             if records.people_named(msgspec.json.decode(payload), "events").is_of(self._person):
                 yield (*place,), records.erase_event(payload, self.pseudonyms, self._kept_properties)
 
@@ -258,9 +258,8 @@ class _Rewriting:
                     yield (*place,), records.rename_parent(payload, self.pseudonyms)
 
     def _erased_resources(self) -> Iterator[tuple[_Place, str]]:
-        condition = f"list_has_any(list_transform({_ALL_IDS}, lambda text: lower(text)), $ids)"
         for *place, payload, kind, webhook_type in self._candidates(
-            "resources", "kind, webhook_type", condition, self._named()
+            "resources", "kind, webhook_type", _NAMES_ONE, self._named()
         ):
             shape = records.owned_kind(kind, webhook_type)
             if records.people_named(msgspec.json.decode(payload), shape).is_of(self._person):

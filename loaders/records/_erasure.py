@@ -37,6 +37,8 @@ _ID_KINDS = {
     "external_member_id": "external_member",
 }
 _PEOPLE = {"customer": ("customer", "external_customer"), "member": ("member", "external_member")}
+# Kinds of objects that are people: their own id is one.
+_PERSON_OF_KIND = {"customers": "customer", "members": "member"}
 _DROPPED = frozenset(
     {"tax_id", "user_id", "default_payment_method_id", "metadata", "custom_field_data", "seat_metadata", "properties"}
 )
@@ -220,7 +222,7 @@ def owned_kind(kind: str, webhook_type: str | None) -> str:
 def _ids(record: Any, kind: str) -> Iterator[tuple[str, str]]:
     if not isinstance(record, dict):
         return
-    own = {"customers": "customer", "members": "member"}.get(kind)
+    own = _PERSON_OF_KIND.get(kind)
     if own is not None:
         yield from _ids_of_person(record, own)
     for field, value in record.items():
@@ -271,7 +273,7 @@ def rename_parent(payload: str, pseudonyms: Pseudonyms) -> str:
 def erase_resource(payload: str, kind: str, pseudonyms: Pseudonyms) -> str:
     """Return what stays of one of Polar's objects; `kind` as in `people_named`."""
     record = decode_exactly(payload)
-    person = {"customers": "customer", "members": "member"}.get(kind)
+    person = _PERSON_OF_KIND.get(kind)
     if person is not None:
         kept = _erased_person(record, person, pseudonyms) or {}
         others = {field: value for field, value in record.items() if field in _ID_KINDS}
