@@ -1,9 +1,7 @@
 """What a server or a network does wrong: waited for, asked again, given up with a word; what had arrived stays."""
 
-import contextlib
 import json
 import os
-import pty
 import random
 import signal
 import subprocess
@@ -26,6 +24,7 @@ from sync import payloads
 from sync.conftest import NOW, Syncing, at
 from sync.fake_polar import TOKEN, FakePolar
 from sync.payloads import ORGANIZATION
+from tests.terminal import run_on_a_terminal
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -290,24 +289,14 @@ def test_exit_codes_and_messages(tmp_path: Path, server: FakePolar) -> None:
 
 def test_terminal_shows_how_far_it_is_and_stdout_only_the_result(tmp_path: Path, server: FakePolar) -> None:
     fill(server, 250)
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
+    code, shown, stdout = run_on_a_terminal(
         command(tmp_path / "home", "sync", "--format", "json"),
         cwd=ROOT,
         env=environment(server, TERM="xterm"),
-        stdout=subprocess.PIPE,
-        stderr=theirs,
+        timeout=60,
     )
-    os.close(theirs)
-    shown = b""
-    # Read to the end on Linux, where a terminal without a writer raises.
-    with contextlib.suppress(OSError):
-        while chunk := os.read(ours, 65536):
-            shown += chunk
-    os.close(ours)
-    stdout, _ = process.communicate(timeout=60)
 
-    assert process.returncode == 0, shown
+    assert code == 0, shown
     assert b"syncing" in shown
     assert json.loads(stdout)["totals"]["landed"] == 251
 

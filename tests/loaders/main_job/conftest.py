@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,6 +27,19 @@ def meterhouse(*arguments: str | Path, home: Path, expect: int = 0) -> subproces
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == expect, f"{arguments}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
+
+
+def plain_dbt(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """Run dbt itself in the project, on a home folder."""
+    environment = {
+        **os.environ,
+        "METERHOUSE_HOME": str(home),
+        "METERHOUSE_AS_OF": AS_OF,
+        "DBT_TARGET_PATH": str(home / "target"),
+        "DBT_LOG_PATH": str(home / "logs"),
+    }
+    command = [str(Path(sys.executable).parent / "dbt"), *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
 
 
 def lines_of(path: Path) -> list[bytes]:

@@ -1,10 +1,8 @@
 """run, build, publish, status and plain dbt, as schedulers and people use them."""
 
-import contextlib
 import csv
 import json
 import os
-import pty
 import re
 import shutil
 import subprocess
@@ -16,21 +14,10 @@ import duckdb
 import pytest
 
 from loaders.warehouse import Home, locked
-from tests.loaders.main_job.conftest import AS_OF, ROOT, Published, World
+from tests.loaders.main_job.conftest import AS_OF, ROOT, Published, World, plain_dbt
+from tests.terminal import run_on_a_terminal
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def plain_dbt(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **os.environ,
-        "METERHOUSE_HOME": str(home),
-        "METERHOUSE_AS_OF": AS_OF,
-        "DBT_TARGET_PATH": str(home / "target"),
-        "DBT_LOG_PATH": str(home / "logs"),
-    }
-    command = [str(Path(sys.executable).parent / "dbt"), *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
 
 
 @pytest.fixture(scope="module")
@@ -82,17 +69,9 @@ def test_an_empty_warehouse_builds_and_publishes(tmp_path: Path, cli: Cli) -> No
 
 def test_a_build_on_a_terminal_shows_how_far_it_is_and_passes(small: Path) -> None:
     """dbt's events of models and of tests name the number of all nodes differently: a bar that asks fails the test."""
-    ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "loaders.cli", "--home", str(small), "build", "--as-of", AS_OF]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs)
-    os.close(theirs)
-    shown = b""
-    # Read to the end on Linux, where a terminal without a writer raises.
-    with contextlib.suppress(OSError):
-        while chunk := os.read(ours, 65536):
-            shown += chunk
-    os.close(ours)
-    assert process.wait(timeout=600) == 0, shown.decode()
+    code, shown, _ = run_on_a_terminal(command, cwd=ROOT, timeout=600)
+    assert code == 0, shown.decode()
     # The bar is redrawn ten times a second; what it showed last may be a few nodes short of all.
     finished, total = map(int, re.findall(rb"(\d+)/(\d+)", shown)[-1])
     assert total > 200

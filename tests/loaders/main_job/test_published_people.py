@@ -1,31 +1,21 @@
 """What readers see of people is what two vars say: nothing personal by default."""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from tests.loaders.main_job.conftest import AS_OF, ROOT, World
+from tests.loaders.main_job.conftest import World, plain_dbt
 
 
 def built(world: World, home: Path, variables: dict[str, object]) -> subprocess.CompletedProcess[str]:
     """The three tables that show people, made with these vars from what the world's home has."""
     shutil.copytree(world.home, home)
-    environment = {
-        **os.environ,
-        "METERHOUSE_HOME": str(home), "METERHOUSE_AS_OF": AS_OF,
-        "DBT_TARGET_PATH": str(home / "target"), "DBT_LOG_PATH": str(home / "logs"),
-    }  # fmt: skip
-    command = [str(Path(sys.executable).parent / "dbt"), "run", "--vars", json.dumps(variables), "--full-refresh"]
     models = ["stg_polar__customer_details", "customers", "members", "usage_events"]
-    return subprocess.run(
-        [*command, "--select", *models], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600
-    )
+    return plain_dbt("run", "--vars", json.dumps(variables), "--full-refresh", "--select", *models, home=home)
 
 
 def rows(home: Path, sql: str) -> list[tuple[object, ...]]:
