@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 AS_OF = "2026-05-10T00:00:00Z"
 # What says when and from where a record came, not what it says.
 OF_LANDING = {"landed_at", "load_id", "file_number", "record_number", "byte_offset", "file_name", "load_ids"}
-# What says when a run was, and how far a period is on: a sync's data horizon lies a millisecond after that of files.
-OF_THE_HORIZON = {"publication", "loads", "period_forecasts"}
+# How far an open period is on, and where it leads: a sync's data horizon lies a millisecond after that of files.
+OF_THE_HORIZON = {"measured_until_at", "measured_ratio", "run_rate_metered_amount", "run_rate_subtotal_amount"}
 
 RECORDS = """
 select organization_id, 'events' as kind, payload ->> 'id' as id, payload from raw.events where shape = 'recorded'
@@ -84,7 +84,7 @@ def tables(home: Home) -> dict[str, tuple[int, int]]:
     with duckdb.connect(str(home.published_file), read_only=True) as reader:
         columns: dict[str, list[str]] = {}
         for table, column in reader.execute("select table_name, column_name from duckdb_columns()").fetchall():
-            if column not in OF_LANDING and table not in OF_THE_HORIZON:
+            if column not in OF_LANDING | OF_THE_HORIZON and table not in ("publication", "loads"):
                 columns.setdefault(table, []).append(f'"{column}"')
         existing = {row[0] for row in reader.execute("select table_name from duckdb_tables()").fetchall()}
         found = {}
