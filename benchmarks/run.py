@@ -14,6 +14,7 @@ They take turns, and the best of some rounds counts: on a busy machine only rati
 
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import builds
+import duckdb
 from generate import write_events
 
 HERE = Path(__file__).resolve().parent
@@ -212,6 +214,7 @@ def build_onto_histories() -> None:
         can_publish = has_room_to_publish(history.home)
         if can_publish:
             meterhouse(history.home, "publish")
+            show_dashboards(history.home, count)
         built, published, copied = [], [], []
         for _ in range(ROUNDS):
             builds.land_new(history, NEW_EVENTS)
@@ -249,6 +252,22 @@ def copy_published(home: Path) -> Cost:
     cost = measure([sys.executable, "-c", program, str(home / "published.duckdb"), str(target)])
     target.unlink()
     return cost
+
+
+def show_dashboards(home: Path, count: int) -> None:
+    """What a dashboard waits for: each query of `dashboards/` on the published file, read-only, on two threads."""
+    medians = {}
+    for file in sorted(HERE.parent.joinpath("dashboards").glob("*.sql")):
+        seconds = []
+        # A connection of its own, as a dashboard's first look has it: its first answer counts among the others.
+        with duckdb.connect(str(home / "published.duckdb"), read_only=True, config={"threads": 2}) as connection:
+            for _ in range(7):
+                started = time.perf_counter()
+                connection.execute(file.read_text()).fetchall()
+                seconds.append(time.perf_counter() - started)
+        medians[file.stem] = statistics.median(seconds)
+    answers = ", ".join(f"{name} {seconds * 1e3:.0f}" for name, seconds in medians.items())
+    print(f"dashboards on {count:,}, median ms: {answers}", flush=True)
 
 
 def show_floor(history: builds.History) -> None:
