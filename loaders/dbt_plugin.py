@@ -1,9 +1,8 @@
 """What dbt needs of Meterhouse, as a dbt-duckdb plugin named in the project's profile.
 
 With it plain `dbt build` is the same build as `meterhouse build`: it holds the home folder's lock while dbt has the
-work file open, puts the raw tables in place, hands over `as_of` (METERHOUSE_AS_OF, default now) and adds the
-functions that judge meter filters, read long numbers and name the columns of wide relations. Where the folder is
-locked, dbt ends with its own exit code 2.
+work file open, puts the raw tables in place, and hands over `as_of` (METERHOUSE_AS_OF, default now) and the functions
+that models call. Where the folder is locked, dbt ends with its own exit code 2.
 """
 
 import atexit
@@ -15,12 +14,10 @@ from typing import Any
 import duckdb
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.adapters.duckdb.plugins import BasePlugin
-from duckdb.func import FunctionNullHandling
 
-from loaders import exact, metering, rating, wide
+from loaders.building import prepare_build, set_variables
 from loaders.errors import UsageError
-from loaders.project import definitions_fingerprint, macros_fingerprint, project_fingerprint
-from loaders.warehouse import Home, acquire_lock, prepare_connection, release_lock
+from loaders.warehouse import Home, acquire_lock, release_lock
 
 _connections: list[duckdb.DuckDBPyConnection] = []
 _locked_homes: list[Home] = []
@@ -32,15 +29,6 @@ selection_of_affected = ""
 class Plugin(BasePlugin):  # type: ignore[misc]
     """Locks the home folder on connect and prepares the connection that all of dbt's cursors come from."""
 
-    def initialize(self, plugin_config: dict[str, Any]) -> None:
-        self._variables = {
-            "meterhouse_affected": selection_of_affected,
-            "meterhouse_as_of": requested_as_of(),
-            "meterhouse_definitions": definitions_fingerprint(),
-            "meterhouse_macros": macros_fingerprint(),
-            "meterhouse_project": project_fingerprint(),
-        }
-
     def update_connection_config(self, creds: Any, config: dict[str, Any]) -> None:
         home = Home(Path(creds.path).parent)
         acquire_lock(home)
@@ -49,38 +37,10 @@ class Plugin(BasePlugin):  # type: ignore[misc]
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         _connections.append(conn)
         _locked_homes[-1].work_file.chmod(0o600)
-        prepare_connection(conn)
-        conn.execute("set memory_limit = ?", [requested_memory()])
-        # A thread writes what it reads, in load order near enough for zone maps, and keeps nothing to sort it by.
-        conn.execute("set preserve_insertion_order = false")
-        # Each checkpoint writes where every row group of every table is: one at the end instead of one every 16 MB.
-        conn.execute("set checkpoint_threshold = '1GB'")
-        conn.create_function("meter_filter_matches", metering.filter_matches, ["VARCHAR", "VARCHAR"], "BOOLEAN")
-        conn.create_function(
-            "meter_filter_matches_in_sql", metering.filter_matches_in_sql, ["VARCHAR", "VARCHAR"], "BOOLEAN"
-        )
-        conn.create_function("meter_filter_properties", metering.filter_properties, ["VARCHAR"], "VARCHAR[]")
-        conn.create_function("exact_metadata_numbers", exact.exact_metadata_numbers, ["VARCHAR"], "VARCHAR")
-        # It may return null, which DuckDB allows only to functions that also take it.
-        conn.create_function(
-            "rate_tiers",
-            rating.rate_tiers,
-            ["VARCHAR", "VARCHAR", "DOUBLE", "DOUBLE"],
-            "BIGINT",
-            null_handling=FunctionNullHandling.SPECIAL,
-        )
-        conn.create_function("wide_relations_script", wide.script, ["VARCHAR"], "VARCHAR")
+        self._variables = prepare_build(conn, requested_as_of(), selection_of_affected)
 
     def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        # Variables belong to a cursor, not to the connection it comes from.
-        for name, value in self._variables.items():
-            cursor.execute(f"set variable {name} = ?", [value])
-
-
-def requested_memory() -> str:
-    """Return METERHOUSE_MEMORY_LIMIT, or three fifths of the machine's memory: DuckDB by itself keeps four fifths."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return os.environ.get("METERHOUSE_MEMORY_LIMIT") or f"{machine * 3 // 5}B"
+        set_variables(cursor, self._variables)
 
 
 def requested_as_of() -> datetime:

@@ -12,6 +12,7 @@ from logging.handlers import RotatingFileHandler
 from typing import Any
 
 from loaders.affected import affected_nodes, next_boundary
+from loaders.building import prepare_build, set_variables
 from loaders.errors import BuildError, HomeError
 from loaders.project import PROJECT_FOLDER, project_fingerprint
 from loaders.warehouse import Home, locked, open_work_file
@@ -86,7 +87,7 @@ def build(
     started = time.monotonic()
     with locked(home):
         results, kept_count = _invoke(home, _arguments(full_refresh, select), instant, progress, only_affected)
-        rules = _broken_rules(home, results)
+        rules = _broken_rules(home, results, instant)
     nodes = [result for result in results if result.node.resource_type in ("model", "seed", "test")]
     return BuildResult(
         as_of=instant,
@@ -229,7 +230,7 @@ class _Watcher:
         self._progress(self._finished, total, event.data.node_info.node_name)
 
 
-def _broken_rules(home: Home, results: list[Any]) -> dict[str, str]:
+def _broken_rules(home: Home, results: list[Any], as_of: datetime) -> dict[str, str]:
     """Ask the tests that hold all rules of a model, and did not pass, which rule it was; dbt only keeps a number."""
     broken = [
         result.node
@@ -239,6 +240,7 @@ def _broken_rules(home: Home, results: list[Any]) -> dict[str, str]:
     if not broken:
         return {}
     with open_work_file(home) as connection:
+        set_variables(connection, prepare_build(connection, as_of.replace(tzinfo=None)))
         return {
             node.name: ", ".join(
                 f"{rule} ({columns}) {count:,}"

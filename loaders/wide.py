@@ -22,6 +22,8 @@ __all__ = ["Column", "Node", "State", "Target", "claim_columns", "claim_relation
 
 KEY = "usage_event_key"
 OTHER = "other_properties"
+# Views over all relations, for the tests that compare them with usage.
+_WIDE_EVENTS, _WIDE_VALUES = "raw.wide_events", "raw.wide_values"
 # With an underscore before digits, the longest type and 8 digits of a hash: 63, which every database takes.
 _SLUG_LENGTH = 45
 _HASH_LENGTH = 8
@@ -118,6 +120,7 @@ def script(state_text: str) -> str:
         f"insert into raw.wide_relations values ({quote_literal(relation)}, {quote_literal(event)}, null)"  # noqa: S608
         for event, relation in claimed.items()
     ]
+    columns: dict[str, list[Column]] = {}
     for target in state.targets:
         relation_name = (given | claimed)[target.event_name]
         stored = [column for column in state.columns if column.relation_name == relation_name]
@@ -125,8 +128,9 @@ def script(state_text: str) -> str:
         statements += _keep(new)
         statements += _write(state, target, relation_name, stored, new, nodes[target.event_name])
         statements += _record(state, target, relation_name)
-    written = [(given | claimed)[target.event_name] for target in state.targets]
-    statements += _settle(state, written)
+        columns[relation_name] = [*stored, *new]
+    statements += _settle(state, list(columns))
+    statements += _views(state, columns)
     return "".join(f"{statement};\n" for statement in statements)
 
 
@@ -252,6 +256,31 @@ def _settle(state: State, written: list[str]) -> list[str]:
         through = f"case when {is_written} then {state.last_load_id} end"
         statements.append(f"update raw.wide_relations set through_load_id = {through}")  # noqa: S608
     return statements
+
+
+def _views(state: State, columns: dict[str, list[Column]]) -> list[str]:
+    """Let tests ask all relations at once: which events they hold, and how many have each property that has columns.
+
+    A property of several types has several columns. Lists and what is in `other_properties` are counted nowhere else.
+    """
+    events = [f"select null as relation_name, null as {KEY} where false"]
+    values = ["select null as relation_name, null as property_path, 0 as event_count where false"]
+    for name, all_columns in columns.items():
+        table, relation_name = _table(state, name), quote_literal(name)
+        events.append(f"select {relation_name}, {KEY} from {table}")  # noqa: S608
+        paths: dict[str, list[str]] = {}
+        for column in all_columns:
+            if column.value_type != "json":
+                paths.setdefault(column.property_path, []).append(column.column_name)
+        for path, names in paths.items():
+            if OTHER not in names:
+                is_there = " or ".join(f"{quote_identifier(it)} is not null" for it in names)
+                count = f"count(*) filter (where {is_there})"
+                values.append(f"select {relation_name}, {quote_literal(path)}, {count} from {table}")  # noqa: S608
+    return [
+        f"create or replace view {view} as {' union all '.join(parts)}"
+        for view, parts in ((_WIDE_EVENTS, events), (_WIDE_VALUES, values))
+    ]
 
 
 def _write(

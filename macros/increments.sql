@@ -25,20 +25,27 @@
 
 {# Where the last build read up to: what came in since has a larger load_id. #}
 {% macro last_built_load_id() %}
-    {%- do return(literal_of('select through_load_id from applied.last_build')) -%}
+    {%- do return(value_of('select through_load_id from applied.last_build')) -%}
 {% endmacro %}
 
 
-{# The one value a query returns, as a literal: unlike a subquery it lets zone maps leave old rows unread. #}
-{% macro literal_of(query) %}
-    {%- set value = run_query(query).columns[0].values()[0] -%}
-    {%- if value is none -%}
-        {%- do return('null') -%}
-    {%- elif value is number -%}
-        {%- do return(value | string) -%}
-    {%- else -%}
-        {%- do return("timestamp '" ~ value ~ "'") -%}
-    {%- endif -%}
+{#
+    The one value a query returns, by a variable: unlike a subquery it lets zone maps leave old rows unread, and unlike a
+    literal the statement that reads it is the same in every build.
+#}
+{% macro value_of(query) %}
+    {%- set name = 'value_' ~ local_md5(query) -%}
+    {%- do run_query('set variable ' ~ name ~ ' = (' ~ query ~ ')') -%}
+    {%- do return("getvariable('" ~ name ~ "')") -%}
+{% endmacro %}
+
+
+{#
+    The text that a query returns, to be executed next. What the text depends on differs from build to build: whoever
+    repeats the statements of this one (loaders/shortcut.py) asks for it again.
+#}
+{% macro statement_of(query) %}
+    {%- do return(run_query('/* returns the next statement */ ' ~ query).columns[0].values()[0]) -%}
 {% endmacro %}
 
 
@@ -149,8 +156,8 @@
 #}
 {% macro within_span(changed, instant, first, last) %}
     {%- if works_in_place() -%}
-        {{ instant }} between {{ literal_of('select min(' ~ first ~ ') from ' ~ ref(changed)) }}
-        and {{ literal_of('select max(' ~ last ~ ') from ' ~ ref(changed)) }}
+        {{ instant }} between {{ value_of('select min(' ~ first ~ ') from ' ~ ref(changed)) }}
+        and {{ value_of('select max(' ~ last ~ ') from ' ~ ref(changed)) }}
     {%- else -%}
         true
     {%- endif -%}

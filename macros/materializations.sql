@@ -72,7 +72,7 @@
 #}
 {% macro create_whole(relation, compiled_code) %}
     {%- set has_contract = config.get('contract').enforced -%}
-    {%- if has_contract and not run_query(last_tested_build()).rows[0]['build_id'] -%}
+    {%- if has_contract and run_query('/* the same wherever a build works in place */ select ' ~ last_tested_build()).columns[0].values()[0] is none -%}
         {{ get_assert_columns_equivalent(compiled_code) }}
     {%- endif -%}
     create or replace table {{ relation }} as (

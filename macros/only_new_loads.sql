@@ -5,7 +5,7 @@
 #}
 {% macro only_new_loads() %}
     {%- if execute and model.resource_type == 'model' and is_incremental() -%}
-        and load_id > {{ literal_of("select coalesce(max(through_load_id), 0) from raw.increments where model = '" ~ model.name ~ "'") }}
+        and load_id > {{ value_of("select coalesce(max(through_load_id), 0) from raw.increments where model = '" ~ model.name ~ "'") }}
     {%- endif -%}
 {% endmacro %}
 

@@ -12,7 +12,7 @@
             coalesce(max(build_id), 0) + 1,
             '{{ flags.WHICH }}',
             getvariable('meterhouse_as_of'),
-            timestamp '{{ run_started_at.strftime("%Y-%m-%d %H:%M:%S.%f") }}',
+            (now() at time zone 'UTC'),
             null,
             {{ 'true' if is_complete_build() else 'false' }},
             null,
@@ -21,22 +21,19 @@
             {{ 'null' if invocation_args_dict.get('vars') else "getvariable('meterhouse_project')" }},
             {{ definitions_of_this_build() }}
         from raw.builds;
-        {# So that no test takes a large table that was left out for one of which nothing is known. #}
-        {% for node in graph.nodes.values()
-            if node.resource_type == 'model' and node.config.materialized == 'incremental' and node.unique_id not in selected_resources %}
-            insert into raw.model_changes
-            select build_id, '{{ node.alias }}', false from raw.builds
-            where
-                build_id = (select max(build_id) from raw.builds)
-                and is_complete;
-        {% endfor %}
-        {% if not selected_resources | select('equalto', 'model.' ~ project_name ~ '.metadata_columns') | list %}
-            insert into raw.model_changes
-            select builds.build_id, relations.relation_name, false
-            from raw.builds as builds
-            inner join raw.wide_relations as relations on relations.through_load_id is not null
-            where builds.build_id = (select max(build_id) from raw.builds) and builds.is_complete;
-        {% endif %}
+        {# What is not made in this build is as it was; what is says so itself. #}
+        insert into raw.model_changes
+        select builds.build_id, tables.name, false
+        from raw.builds as builds
+        cross join (
+            select relation_name as name from raw.wide_relations
+            where through_load_id is not null
+            {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.config.touched_by %}
+            union all
+            select '{{ node.alias }}' as name
+            {%- endfor %}
+        ) as tables
+        where builds.build_id = (select max(build_id) from raw.builds) and builds.is_complete;
     {% endif %}
 {% endmacro %}
 

@@ -5,11 +5,10 @@
     A build that failed was not believed: what it changed is tested again.
 #}
 {% macro rows_to_test(relation) %}
-    {%- set tested_load_id = last_tested_load() if is_appended(relation) else 0 -%}
     {%- set changes = changes_to_test(relation) -%}
-    {%- if tested_load_id -%}
+    {%- if is_appended(relation) and flags.WHICH == 'build' -%}
         {#- What is only ever appended to: a key of an old row that comes again is a record that landed twice. -#}
-        (select * from {{ relation }} where load_id > {{ tested_load_id }})
+        (select * from {{ relation }} where load_id > {{ last_tested_load() }})
     {%- elif changes is none -%}
         {{ relation }}
     {%- else -%}
@@ -44,7 +43,7 @@
 
 {% macro names_of(changes, relation) %}
     {%- if changes.columns -%}
-        (select distinct * exclude (build_id) from changes.{{ relation.identifier }} where build_id > {{ changes.since_build_id }})
+        (select distinct * exclude (build_id) from changes.{{ relation.identifier }} where build_id > {{ last_tested_build() }})
     {%- else -%}
         (select null as nothing where false)
     {%- endif -%}
@@ -74,7 +73,7 @@
 {% endmacro %}
 
 
-{# None where the whole table is to be read; else since which build its changes are to be tested, and what names them. #}
+{# None where the whole table is to be read; else what names the rows that changed since the last tested build. #}
 {% macro changes_to_test(relation) %}
     {%- if not execute or flags.WHICH != 'build' or relation.identifier is not defined -%}
         {{ return(none) }}
@@ -85,13 +84,11 @@
         {{ return(none) }}
     {%- endif -%}
     {%- set found = run_query(
-        "with tested as (" ~ last_tested_build() ~ ")
-        select
-            tested.build_id as since_build_id,
+        "/* the same wherever a build works in place */ select
             coalesce((
                 select not bool_or(is_whole) and bool_or(build_id = (select max(build_id) from raw.builds))
                 from raw.model_changes
-                where model = '" ~ relation.identifier ~ "' and build_id > tested.build_id
+                where model = '" ~ relation.identifier ~ "' and build_id > " ~ last_tested_build() ~ "
             ), false) as is_partial,
             coalesce((
                 select string_agg(column_name || ':' || (data_type like '%INT%'), ',' order by data_type like '%INT%' desc, column_index)
@@ -99,24 +96,25 @@
                 where
                     database_name = current_database() and schema_name = 'changes'
                     and table_name = '" ~ relation.identifier ~ "' and column_name != 'build_id'
-            ), '') as columns
-        from tested"
+            ), '') as columns"
     ).rows[0] -%}
-    {%- if found['since_build_id'] is none or not found['is_partial'] -%}
+    {%- if not found['is_partial'] -%}
         {{ return(none) }}
     {%- endif -%}
     {%- set columns = [] -%}
     {%- for column in found['columns'].split(',') if column -%}
         {%- do columns.append({'name': column.split(':')[0], 'is_integer': column.split(':')[1] == 'true'}) -%}
     {%- endfor -%}
-    {{ return({'since_build_id': found['since_build_id'] | int, 'columns': columns}) }}
+    {{ return({'columns': columns}) }}
 {% endmacro %}
 
 
-{# The last build whose tests were these and passed: one of another project, or with variables of its own, had others. #}
+{#
+    The last build whose tests were these and passed: one of another project, or with variables of its own, had others.
+    Null, which nothing is larger than, where there is none. loaders/building.py looks for it before a build begins.
+#}
 {% macro last_tested_build() -%}
-    select max(build_id) as build_id, max_by(through_load_id, build_id) as through_load_id from raw.builds
-    where is_complete and succeeded and project = getvariable('meterhouse_project')
+    getvariable('meterhouse_tested_build')
 {%- endmacro %}
 
 
@@ -124,9 +122,6 @@
     For tests of raw records, which only ever grow, load after load: the last load that a build's tests found in order;
     0 tests them all.
 #}
-{% macro last_tested_load() %}
-    {%- if not execute or flags.WHICH != 'build' -%}
-        {{ return(0) }}
-    {%- endif -%}
-    {{ return(run_query("select coalesce(through_load_id, 0) from (" ~ last_tested_build() ~ ")").columns[0].values()[0] | int) }}
-{% endmacro %}
+{% macro last_tested_load() -%}
+    {{ "getvariable('meterhouse_tested_load')" if execute and flags.WHICH == 'build' else 0 }}
+{%- endmacro %}

@@ -7,7 +7,7 @@
     {% set events, structures = ref('int_usage_events_attributed'), ref('int_metadata_structures') %}
     {% if execute %}
         {% set batch = none if changed is none else take_changed_events(events, changed) %}
-        {% do return(run_query(wide_relations_query(events, structures, batch, changed)).columns[0].values()[0] or '') %}
+        {% do return(statement_of(wide_relations_query(events, structures, batch, changed))) %}
     {% endif %}
 {% endmacro %}
 
@@ -23,14 +23,13 @@
     the others unread; of very many, a scan finds as much.
 #}
 {% macro take_changed_events(events, changed) %}
-    {% set loads = run_query(
-        "select case when count(distinct load_id) between 1 and 1000 then string_agg(distinct cast(load_id as varchar), ', ') end from " ~ changed
-    ).columns[0].values()[0] %}
-    {% do run_query(
-        "create or replace temporary table changed_usage_events as select events.* from " ~ events ~ " as events semi join "
-        ~ changed ~ " as changed on events.load_id = changed.load_id and events.usage_event_key = changed.usage_event_key"
-        ~ (" where events.load_id in (" ~ loads ~ ")" if loads else "")
-    ) %}
+    {% do run_query(statement_of(
+        "select 'create or replace temporary table changed_usage_events as select events.* from " ~ events ~ " as events semi join "
+        ~ changed ~ " as changed on events.load_id = changed.load_id and events.usage_event_key = changed.usage_event_key'"
+        ~ " || case when count(distinct load_id) between 1 and 1000"
+        ~ " then ' where events.load_id in (' || string_agg(distinct cast(load_id as varchar), ', ') || ')' else '' end"
+        ~ " from " ~ changed
+    )) %}
     {% do return('changed_usage_events') %}
 {% endmacro %}
 

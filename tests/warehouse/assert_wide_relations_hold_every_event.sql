@@ -8,24 +8,18 @@
 
 -- depends_on: {{ ref('metadata_columns') }}
 
-{% set rows %}
-    select
-        string_agg(
-            'select ''' || relation_name || ''' as relation_name, '
-            || '{{ "usage_event_key, 1" if is_whole else "''all'' as usage_event_key, count(*)" }} as row_count from marts.'
-            || relation_name,
-            ' union all '
-        )
-    from {{ source('raw', 'wide_relations') }}
-    where through_load_id is not null
-{% endset %}
-{% set unions = run_query(rows).columns[0].values()[0] if execute else none %}
-
 with
 
 wide_events as (
 
-    {{ unions or 'select null as relation_name, null as usage_event_key, 0 as row_count where false' }}
+    select
+        relation_name,
+        {{ "usage_event_key" if is_whole else "'all'" }} as usage_event_key,
+        {{ "1" if is_whole else "count(*)" }} as row_count
+    from {{ source('raw', 'wide_events') }}
+    {%- if not is_whole %}
+    group by relation_name
+    {%- endif %}
 
 ),
 

@@ -3,28 +3,6 @@
     value that went to no column would be missing from every sum.
 #}
 
-{# A property of several types has several columns: one of them has the value. Lists are counted by item in the registry. #}
-{% set counts %}
-    select
-        string_agg(
-            'select ''' || metadata_column_key || ''' as metadata_column_key, count(*) filter (where ' || is_filled
-            || ') as event_count from marts.' || relation_name,
-            ' union all '
-        )
-    from (
-        select
-            relation_name,
-            min(metadata_column_key) as metadata_column_key,
-            string_agg('"' || column_name || '" is not null', ' or ') as is_filled
-        from {{ ref('metadata_columns') }}
-        where value_type != 'json'
-        group by relation_name, property_path
-        having not bool_or(column_name = 'other_properties')
-    )
-{% endset %}
-{# A linter compiles this before there is any table. #}
-{% set unions = run_query(counts).columns[0].values()[0] if execute and load_relation(ref('metadata_columns')) else none %}
-
 with
 
 metadata_columns as (
@@ -39,9 +17,18 @@ metadata_properties as (
 
 ),
 
+relations as (
+
+    select distinct
+        event_name,
+        relation_name
+    from metadata_columns
+
+),
+
 filled_columns as (
 
-    {{ unions or 'select null as metadata_column_key, 0 as event_count where false' }}
+    select * from {{ source('raw', 'wide_values') }}
 
 ),
 
@@ -68,16 +55,16 @@ registered_places as (
 )
 
 select
-    metadata_columns.event_name,
-    metadata_columns.property_path,
+    relations.event_name,
+    filled_columns.property_path,
     registered_properties.event_count,
     filled_columns.event_count as filled_event_count
 from filled_columns
-inner join metadata_columns on filled_columns.metadata_column_key = metadata_columns.metadata_column_key
+inner join relations on filled_columns.relation_name = relations.relation_name
 left join registered_properties
     on
-        metadata_columns.event_name = registered_properties.event_name
-        and metadata_columns.property_path = registered_properties.property_path
+        relations.event_name = registered_properties.event_name
+        and filled_columns.property_path = registered_properties.property_path
 {# A column stays when the last event that had the property is gone. #}
 where filled_columns.event_count != coalesce(registered_properties.event_count, 0)
 union all

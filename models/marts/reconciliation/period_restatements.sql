@@ -2,7 +2,7 @@
     Closed periods whose expected usage amount is another now than when they were first published closed. What was
     published is an input: `publish` appends to raw.published_periods, and nothing else writes there.
 #}
-{% set first_load_id = literal_of(
+{% set first_load_id = value_of(
     'select coalesce(min(through_load_id), 0) from raw.published_periods'
 ) if execute and model.resource_type == 'model' else 0 %}
 
