@@ -5,7 +5,8 @@ compares with, or where a model it is made of is affected. A test is, where a mo
 only warn always run, for what they find is told by every build. In doubt everything is affected.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -23,11 +24,60 @@ where is_complete and succeeded and build_id = (select max(build_id) from raw.bu
 # Which rows are new. Raw tables only grow, load after load; a replay also changes the row it replays.
 _IS_NEW = {"quarantine": "greatest(load_id, replayed_load_id) > ?"}
 # Written by builds and publishes, not by landing: what they hold of the last build is what it made.
-_OF_BUILDS = {"wide_relations", "wide_columns", "published_periods"}
+_OF_BUILDS = {"wide_relations", "wide_columns", "wide_events", "wide_values", "published_periods"}
 
 
-def affected_nodes(home: Home, nodes: dict[str, Any], as_of: datetime) -> list[Any] | None:
-    """Return the affected ones of `nodes` (by unique id, from dbt's manifest); None: all.
+@dataclass(frozen=True)
+class Node:
+    """What is to be known of a model, view, seed or test (its `kind`): what it reads, by dbt's unique ids.
+
+    `rows_read` says of a raw table which of its rows a model reads, where that is not all. Of a test, `only_warns` says
+    that its findings stop no publish, and `has_rules` that it holds several rules of a model.
+    """
+
+    kind: str
+    name: str
+    parents: Sequence[str]
+    rows_read: Mapping[str, str] = field(default_factory=dict)
+    only_warns: bool = False
+    has_rules: bool = False
+
+    @property
+    def is_table(self) -> bool:
+        """Whether a build makes it, so that it can be left as it was."""
+        return self.kind != "test"
+
+
+def nodes_of(manifest: Any) -> dict[str, Node]:
+    """Return what a build runs, by unique id, from dbt's manifest."""
+    return {
+        unique_id: Node(
+            kind="view" if node.config.materialized == "view" else node.resource_type.value,
+            name=node.name,
+            parents=list(node.depends_on_nodes),
+            # Which rows of a raw table a model reads is written beside its query.
+            rows_read=node.config.meta.get("rows_read", {}),
+            only_warns=node.resource_type == "test" and node.config.severity.lower() == "warn",
+            has_rules=getattr(node, "test_metadata", None) is not None,
+        )
+        for unique_id, node in manifest.nodes.items()
+        if node.resource_type in ("model", "seed", "test")
+        # dbt keeps the tests of models that are switched off, and leaves them out of every build.
+        and (getattr(node, "attached_node", None) or unique_id) in manifest.nodes
+    }
+
+
+def stands_on_tested_build(home: Home) -> bool:
+    """Tell whether the last build was complete, of this project, and passed, so that the next one can start from it."""
+    if not home.work_file.exists():
+        return False
+    with open_work_file(home) as connection:
+        row = connection.execute(_LAST_BUILD).fetchone()
+    return row is not None and row[0] == project_fingerprint()
+
+
+def affected_nodes(home: Home, nodes: Mapping[str, Node], as_of: datetime) -> set[str] | None:
+    """Return the unique ids of the affected ones of `nodes`; None: all.
 
     `as_of` is naive UTC.
     """
@@ -59,26 +109,19 @@ def next_boundary(connection: duckdb.DuckDBPyConnection) -> datetime:
     return datetime.max if row is None or row[0] is None else row[0]
 
 
-def _affected(nodes: dict[str, Any], has_new_rows: Callable[[str, str], bool]) -> list[Any]:
+def _affected(nodes: Mapping[str, Node], has_new_rows: Callable[[str, str], bool]) -> set[str]:
     @cache
     def is_affected(unique_id: str) -> bool:
         if unique_id.startswith("source."):
             return has_new_rows(unique_id.rpartition(".")[2], "true")
         node = nodes[unique_id]
-        # Which rows of a raw table a model reads is written beside its query.
-        rows_read = node.config.meta.get("rows_read", {})
-        for parent in node.depends_on_nodes:
+        for parent in node.parents:
             table = parent.rpartition(".")[2]
-            if parent.startswith("source.") and table in rows_read:
-                if has_new_rows(table, rows_read[table]):
+            if parent.startswith("source.") and table in node.rows_read:
+                if has_new_rows(table, node.rows_read[table]):
                     return True
             elif is_affected(parent):
                 return True
         return False
 
-    return [
-        node
-        for unique_id, node in nodes.items()
-        if node.resource_type in ("model", "seed", "test")
-        and ((node.resource_type == "test" and node.config.severity.lower() == "warn") or is_affected(unique_id))
-    ]
+    return {unique_id for unique_id, node in nodes.items() if node.only_warns or is_affected(unique_id)}

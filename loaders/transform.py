@@ -11,7 +11,8 @@ from logging import makeLogRecord
 from logging.handlers import RotatingFileHandler
 from typing import Any
 
-from loaders.affected import affected_nodes, next_boundary
+from loaders import shortcut
+from loaders.affected import affected_nodes, next_boundary, nodes_of, stands_on_tested_build
 from loaders.building import prepare_build, set_variables
 from loaders.errors import BuildError, HomeError
 from loaders.project import PROJECT_FOLDER, project_fingerprint
@@ -77,15 +78,24 @@ def build(
     """Build models and run their tests; return what failed instead of raising for it.
 
     `as_of` (UTC, default now) becomes an input of the build. `only_affected` leaves out what cannot differ from what
-    the last complete build that passed left; such a build is complete too. Raises LockedError where another run holds
-    the home folder, BuildError where dbt could not start, HomeError where the project's files are not beside the
-    package.
+    the last complete build that passed left; such a build is complete too, and starts dbt only for what none before it
+    has executed (see loaders/shortcut.py). Raises LockedError where another run holds the home folder, BuildError where
+    dbt could not start, HomeError where the project's files are not beside the package.
     """
     if not (PROJECT_FOLDER / "dbt_project.yml").is_file():
         raise HomeError(f"{PROJECT_FOLDER}: no dbt_project.yml here. Run meterhouse from its checkout ('make setup').")
     instant = (as_of or datetime.now(UTC)).astimezone(UTC)
     started = time.monotonic()
     with locked(home):
+        if only_affected and (repeated := _repeat(home, instant, progress)) is not None:
+            return BuildResult(
+                as_of=instant,
+                seconds=time.monotonic() - started,
+                model_count=repeated.model_count,
+                test_count=repeated.test_count,
+                warnings=[Failure(it.name, "warn", "", it.row_count) for it in repeated.findings],
+                kept_count=repeated.kept_count,
+            )
         results, kept_count = _invoke(home, _arguments(full_refresh, select), instant, progress, only_affected)
         rules = _broken_rules(home, results, instant)
     nodes = [result for result in results if result.node.resource_type in ("model", "seed", "test")]
@@ -137,6 +147,11 @@ def _arguments(full_refresh: bool, select: tuple[str, ...]) -> list[str]:
     return arguments
 
 
+def _repeat(home: Home, as_of: datetime, progress: Progress | None) -> shortcut.Repeated | None:
+    with _Log(home) as log:
+        return shortcut.repeat_build(home, as_of.replace(tzinfo=None), log.write, progress)
+
+
 def _invoke(
     home: Home, arguments: list[str], as_of: datetime, progress: Progress | None, only_affected: bool
 ) -> tuple[list[Any], int]:
@@ -151,27 +166,30 @@ def _invoke(
 
     from loaders import dbt_plugin
 
-    watcher = _Watcher(progress, home)
+    log = _Log(home)
+    watcher, recorder = _Watcher(progress, log), shortcut.Recorder()
+    # What a first build executes, or one of a part, no later one may repeat.
+    is_repeatable = arguments == _arguments(full_refresh=False, select=()) and stands_on_tested_build(home)
     try:
         manifest = _parse(home, watcher)
         kept_count = 0
-        affected = affected_nodes(home, manifest.nodes, as_of.replace(tzinfo=None)) if only_affected else None
+        nodes = nodes_of(manifest)
+        affected = affected_nodes(home, nodes, as_of.replace(tzinfo=None)) if only_affected else None
         if affected is not None:
             # By a tag: dbt compares each name of a longer selection with each node's.
-            for node in affected:
-                node.tags.append(_AFFECTED)
+            for unique_id in affected:
+                manifest.nodes[unique_id].tags.append(_AFFECTED)
             dbt_plugin.selection_of_affected = f"tag:{_AFFECTED}"
             arguments = [*arguments, "--select", dbt_plugin.selection_of_affected, "--indirect-selection", "empty"]
-            kept_count = sum(
-                node.resource_type in ("model", "seed") and _AFFECTED not in node.tags
-                for node in manifest.nodes.values()
-            )
-        runner = dbtRunner(manifest=manifest, callbacks=[watcher.notice])
+            kept_count = sum(node.is_table and unique_id not in affected for unique_id, node in nodes.items())
+        runner = dbtRunner(manifest=manifest, callbacks=[watcher.notice, recorder.notice])
         outcome = runner.invoke([*arguments, *_common_arguments(home)])
+        if is_repeatable and outcome.success:
+            recorder.keep(home, nodes)
     finally:
         dbt_plugin.selection_of_affected = ""
         dbt_plugin.close_all()
-        watcher.close()
+        log.close()
         gc.enable()
         # A later command of this process must not take this build's instant for the user's.
         for name, value in before.items():
@@ -203,24 +221,39 @@ def _is_damaged_cache(error: BaseException) -> bool:
     return type(error).__module__.partition(".")[0] in ("msgpack", "mashumaro")
 
 
+class _Log:
+    """The log of builds in the home folder."""
+
+    def __init__(self, home: Home) -> None:
+        folder = home.path / "logs"
+        folder.mkdir(exist_ok=True)
+        self._file = RotatingFileHandler(folder / "dbt.log", maxBytes=_LOG_BYTES, backupCount=5, encoding="utf-8")
+
+    def __enter__(self) -> "_Log":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def write(self, level: str, text: str) -> None:
+        self._file.emit(makeLogRecord({"msg": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {level:5} {text}"}))
+
+
 class _Watcher:
     """Follows dbt's events: the log, how far the build is, and the last error where there is no result to ask."""
 
-    def __init__(self, progress: Progress | None, home: Home) -> None:
+    def __init__(self, progress: Progress | None, log: _Log) -> None:
         self._progress = progress
+        self._log = log
         self._finished = 0
         self.last_error = "no reason was given"
-        folder = home.path / "logs"
-        folder.mkdir(exist_ok=True)
-        self._log = RotatingFileHandler(folder / "dbt.log", maxBytes=_LOG_BYTES, backupCount=5, encoding="utf-8")
-
-    def close(self) -> None:
-        self._log.close()
 
     def notice(self, event: Any) -> None:
         if event.info.level in ("info", "warn", "error") and event.info.msg:
-            line = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {event.info.level:5} {event.info.msg}"
-            self._log.emit(makeLogRecord({"msg": line}))
+            self._log.write(event.info.level, event.info.msg)
         if event.info.level == "error":
             self.last_error = event.info.msg
         if self._progress is None or event.info.name not in _NODE_COUNTS:
