@@ -1,4 +1,4 @@
-.PHONY: setup demo test test-slow lint bench
+.PHONY: setup demo docs test test-slow lint bench
 
 VENV = .venv/bin
 PYTEST = $(VENV)/python -m pytest
@@ -8,6 +8,9 @@ setup:
 
 demo: setup
 	@sh scripts/demo.sh
+
+docs: setup
+	@sh scripts/docs.sh
 
 test: setup
 	@$(PYTEST) -m "not slow" -n auto --maxprocesses 4 --dist loadfile
