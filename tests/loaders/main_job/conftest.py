@@ -88,11 +88,6 @@ class World:
         self.published = Published(self.home / "published.duckdb")
 
 
-@pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return World(tmp_path_factory.mktemp("main_job"))
-
-
 @pytest.fixture
 def cli() -> Callable[..., subprocess.CompletedProcess[str]]:
     return meterhouse
