@@ -30,7 +30,7 @@ from loaders.published_tables import (
     source_tables,
     write,
 )
-from loaders.warehouse import Home, attach_copy, open_published_copy, open_work_file
+from loaders.warehouse import Home, attach_copy, open_published_copy, open_work_file, quote_literal
 
 # A copy keeps holes where rows were replaced, and parts that are small. It may be half as large again as a file that
 # was written anew, and small files some more: they are no burden.
@@ -59,6 +59,20 @@ select b.build_id, p.byte_count, p.row_count, p.byte_count_anew, p.row_count_ane
 from raw.publications as p inner join raw.builds as b on p.built_at = b.finished_at
 where p.fingerprint = ? and p.meterhouse_version = ? and b.is_complete and b.succeeded
 """
+
+
+# No model makes this table: what the others have from their YAML, it has from here.
+_PUBLICATION_COLUMNS = {
+    "published_at": "When the file was written, UTC.",
+    "built_at": "When the build that it holds ended, UTC.",
+    "as_of": "The instant by which periods and orders were judged open, closed and due, UTC.",
+    "data_horizon_at": (
+        "Until when anything is known, UTC: an organization's last complete sync, else its latest event; of several "
+        "organizations the latest."
+    ),
+    "meterhouse_version": "The version that wrote it.",
+    "tests_passed": "Always true: a build whose tests fail is not published.",
+}
 
 
 @dataclass(frozen=True)
@@ -250,6 +264,8 @@ def _write_publication(connection: duckdb.DuckDBPyConnection, build: _Build) -> 
         [build.published_at, build.built_at, build.as_of, __version__],
     )
     connection.execute(f"comment on table {table} is 'One row: when this file was published, from which build.'")
+    for column, comment in _PUBLICATION_COLUMNS.items():
+        connection.execute(f"comment on column {table}.{column} is {quote_literal(comment)}")
 
 
 def _remember(connection: duckdb.DuckDBPyConnection, copy: Path, build: _Build, last: _LastFile | None) -> str:
