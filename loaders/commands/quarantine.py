@@ -119,7 +119,7 @@ def show_record(settings: Settings, record_id: str, output_format: str) -> None:
 @click.option(
     "--reason", type=click.Choice(REASON_CODES), metavar="CODE", help="Only records rejected for this reason."
 )
-@click.option("--record", "record_id", metavar="LOAD:FILE:RECORD", help="Only this record, as the list names it.")
+@click.option("--record", "record_id", metavar="LOAD.FILE.RECORD", help="Only this record, as the list names it.")
 @click.option(
     "--organization-id",
     envvar="METERHOUSE_ORGANIZATION_ID",
@@ -149,7 +149,7 @@ def replay_records(
     \b
     Example:
       meterhouse quarantine replay --organization-id ORGANIZATION
-      meterhouse quarantine replay --record 1:1:17 --from corrected.jsonl
+      meterhouse quarantine replay --record 1.1.17 --from corrected.jsonl
     """
     from loaders.landing import LoadOptions
     from loaders.replay import ReplaySummary, Selection, replay, replay_corrected
