@@ -190,3 +190,13 @@ def test_findings_of_the_sample_world_are_counted_right(world: World) -> None:
     }
     told = {name: count for count, name in re.findall(r"finding: ([\d,]+) rows against (\w+)", world.run.stderr)}
     assert {name: str(count) for name, count in counted.items() if count} == told, world.run.stderr
+
+
+def test_every_type_of_price_is_rated(world: World) -> None:
+    """The comment of price_type said for long that only `unit` was."""
+    rated = world.published.rows(
+        "select distinct p.price_type from metered_prices as p join meter_usage as u using (organization_id, price_id) "
+        "where u.billable_units > 0 and u.expected_amount is not null"
+    )
+    assert {row["price_type"] for row in rated} == described()["metered_prices.price_type"]
+    assert "so far" not in comments()["metered_prices.price_type"]
