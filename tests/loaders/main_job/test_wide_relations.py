@@ -28,6 +28,7 @@ HOSTILE_METADATA: list[dict[str, Any]] = [
     {key: dict.fromkeys(HOSTILE[::3], True) for key in HOSTILE[::4]},
     {key: [key, {key: 1.5}] for key in HOSTILE},
     {"a": {"b": "two levels"}, "a.b": "a dot", "l": ["not the key 0"], "n": None, "e": {}, "o": {"n": None}},
+    {"o": "beside an object that holds null alone"},
     {"a": {"0": "a key"}, "l": {"0": "the key 0", "00": 7}, "0": ["x"]},
     {"units": "LONG", "a/b": "LONG", "score": 0.1 + 0.2, "huge": 10**40, "tiny": 1e-30, "whole": 2**64},
     {"units": "12345678.123456789012", "score": "n/a", "huge": True, "tiny": "", "whole": "null"},
