@@ -18,7 +18,7 @@ from loaders import __version__
 from loaders.changes import forget_changes
 from loaders.database_file import DamagedFileError, copy_checked, fingerprint_of
 from loaders.disk import sync_to_disk
-from loaders.errors import HomeError, PublishError
+from loaders.errors import PublishError
 from loaders.published_tables import (
     PUBLICATION,
     CopyDiffersError,
@@ -30,7 +30,7 @@ from loaders.published_tables import (
     source_tables,
     write,
 )
-from loaders.warehouse import Home, attach_copy, open_published_copy, open_work_file, quote_literal
+from loaders.warehouse import Home, attach_copy, open_work_file, quote_literal, write_ahead_log
 
 # A copy keeps holes where rows were replaced, and parts that are small. It may be half as large again as a file that
 # was written anew, and small files some more: they are no burden.
@@ -152,17 +152,16 @@ def publish(home: Home, *, now: datetime | None = None) -> Publication:
 
 
 def is_published(home: Home) -> bool:
-    """Tell whether the published file is there and comes from the last build."""
-    if not home.published_file.exists():
+    """Tell whether the published file is, byte for byte, what the last build was published as.
+
+    What another program wrote into it, or left in a write-ahead log beside it, is no part of that.
+    """
+    if write_ahead_log(home.published_file).exists():
         return False
     with open_work_file(home) as connection:
-        built_at = _passed_build(connection, datetime.now(UTC)).built_at
-    try:
-        with open_published_copy(home.published_file) as reader:
-            row = reader.execute("select built_at, meterhouse_version from publication").fetchone()
-    except (duckdb.Error, HomeError):
-        return False
-    return row == (built_at, __version__)
+        build = _passed_build(connection, datetime.now(UTC))
+        last = _last_file(connection, home.published_file)
+    return last is not None and last.build_id == build.build_id
 
 
 def _passed_build(connection: duckdb.DuckDBPyConnection, published_at: datetime) -> _Build:
@@ -248,7 +247,7 @@ def _write_and_check(connection: duckdb.DuckDBPyConnection, copy: Path, steps: l
         connection.execute("detach published")
     finally:
         connection.execute("reset max_vacuum_tasks")
-    if copy.with_name(copy.name + ".wal").exists():
+    if write_ahead_log(copy).exists():
         raise CopyDiffersError("it was not written out completely")
     attach_copy(connection, copy, read_only=True)
     check(connection, steps)
@@ -284,7 +283,7 @@ def _swap(copy: Path, target: Path) -> None:
     copy.chmod(0o640)
     sync_to_disk(copy)
     # An old write-ahead log beside the target would be applied to the new file.
-    target.with_name(target.name + ".wal").unlink(missing_ok=True)
+    write_ahead_log(target).unlink(missing_ok=True)
     os.replace(copy, target)
     try:
         sync_to_disk(target.parent)

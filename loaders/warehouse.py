@@ -317,7 +317,7 @@ def open_rewritten(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
                 connection.close()
             sync_to_disk(copy)
             # A log beside the old name would be taken for the new file's.
-            home.work_file.with_name(f"{WORK_FILE}.wal").unlink(missing_ok=True)
+            write_ahead_log(home.work_file).unlink(missing_ok=True)
             os.replace(copy, home.work_file)
             sync_to_disk(home.path)
         except (duckdb.OperationalError, duckdb.FatalException, OSError) as error:
@@ -329,10 +329,15 @@ def open_rewritten(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
             remove_database(copy)
 
 
+def write_ahead_log(path: Path) -> Path:
+    """Where DuckDB looks for what was written to a database file and is not in it yet."""
+    return path.with_name(f"{path.name}.wal")
+
+
 def remove_database(path: Path) -> None:
     """Remove a database file with its log and its temporary folder, as far as they are there."""
     path.unlink(missing_ok=True)
-    path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+    write_ahead_log(path).unlink(missing_ok=True)
     shutil.rmtree(path.with_name(f"{path.name}.tmp"), ignore_errors=True)
 
 
@@ -349,10 +354,16 @@ def attach_copy(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only:
 def open_published_copy(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a published file read-only, with no way out of it: a reader needs no other file.
 
-    Raises HomeError where there is none or it cannot be read.
+    Raises HomeError where there is none, it cannot be read, or it is not alone what was published.
     """
     if not path.exists():
         raise HomeError(f"{path}: nothing is published yet. Run 'meterhouse run'.")
+    if write_ahead_log(path).exists():
+        # It would be read as part of the file.
+        raise HomeError(
+            f"{write_ahead_log(path)}: another program has opened the published file for writing, and left this behind "
+            "or still writes. Close it and run 'meterhouse publish', which writes the file anew."
+        )
     try:
         connection = duckdb.connect(str(path), read_only=True, config={"enable_external_access": "false"})
     except duckdb.Error as error:

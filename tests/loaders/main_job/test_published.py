@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tests.loaders.main_job.conftest import AS_OF, SHARED, Published, World
+from tests.loaders.main_job.conftest import AS_OF, SHARED, World
 
 CHECKER = SHARED / "tools" / "check_contract.py"
 
@@ -98,14 +98,3 @@ def test_a_build_of_a_part_is_not_published(
     cli("load", world.data / "org_c", home=home)
     cli("build", "--select", "+int_customers_merged", home=home)
     assert "covered only part of the project" in cli("publish", home=home, expect=1).stderr
-
-
-def test_stale_log_beside_the_target_is_not_applied(
-    tmp_path: Path, world: World, cli: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
-    log = world.published.path.with_name("published.duckdb.wal")
-    before = world.published.content()
-    log.write_bytes(b"left behind by a reader that opened the file for writing")
-    cli("publish", home=world.home)
-    assert not log.exists()
-    assert Published(world.published.path).content() == before
