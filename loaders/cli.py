@@ -6,6 +6,7 @@ listed in COMMANDS. What a command needs (DuckDB, Arrow, dbt) it imports when it
 
 import contextlib
 import importlib
+import io
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ import click
 
 from loaders import __version__
 from loaders.commands.options import Settings
+from loaders.commands.printing import say
 from loaders.errors import LoaderError
 
 _RAISE_AGAIN_SECONDS = 3.0
@@ -81,10 +83,12 @@ def main(arguments: list[str] | None = None) -> int:
             click.echo("error: interrupted; run the same command again to finish.", err=True)
             return 128 + (received or [signal.SIGINT])[0]
         if isinstance(error, click.ClickException):
-            error.show()
+            said = io.StringIO()
+            error.show(said)
+            say(said.getvalue().removesuffix("\n"), err=True)
             return error.exit_code
         if isinstance(error, LoaderError):
-            click.echo(f"error: {error}", err=True)
+            say(f"error: {error}", err=True)
             return error.exit_code
         if isinstance(error, BrokenPipeError):
             # Whoever read the output has gone; writing the rest at exit would only raise again.

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pty
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,13 +14,16 @@ def run_on_a_terminal(
 ) -> tuple[int, bytes, bytes]:
     """Return the exit code, what the terminal showed (stderr is one), and stdout, which is none."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=theirs)
-    os.close(theirs)
-    shown = b""
-    # Read to the end on Linux, where a terminal without a writer raises.
-    with contextlib.suppress(OSError):
-        while chunk := os.read(ours, 65536):
-            shown += chunk
-    os.close(ours)
-    stdout, _ = process.communicate(timeout=timeout)
-    return process.returncode, shown, stdout
+    # A file takes any amount: a full pipe would hold up the command while we read the terminal.
+    with tempfile.TemporaryFile() as stdout:
+        process = subprocess.Popen(command, cwd=cwd, env=env, stdout=stdout, stderr=theirs)
+        os.close(theirs)
+        shown = b""
+        # Read to the end on Linux, where a terminal without a writer raises.
+        with contextlib.suppress(OSError):
+            while chunk := os.read(ours, 65536):
+                shown += chunk
+        os.close(ours)
+        process.wait(timeout=timeout)
+        stdout.seek(0)
+        return process.returncode, shown, stdout.read()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from loaders.commands.options import Settings, home_option
+from loaders.commands.printing import say
 from loaders.commands.progress import counted_progress
 from loaders.errors import BuildError, UsageError
 
@@ -72,9 +73,9 @@ def run_build(
             progress=progress,
         )
     for warning in result.warnings:
-        click.echo(f"finding: {_described(warning)}", err=True)
+        say(f"finding: {_described(warning)}", err=True)
     kept = f" {result.kept_count} models are as they were." if result.kept_count else ""
-    click.echo(
+    say(
         f"Built {result.model_count} models and ran {result.test_count} tests in {result.seconds:.1f} s, "
         f"as of {result.as_of:%Y-%m-%d %H:%M:%S} UTC.{kept}",
         err=True,

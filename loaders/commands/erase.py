@@ -6,6 +6,7 @@ import click
 
 from loaders.commands.build import raise_failures, read_as_of, run_build
 from loaders.commands.options import Settings, home_option
+from loaders.commands.printing import say
 from loaders.commands.publish import run_publish
 from loaders.commands.run import land_webhooks
 from loaders.errors import LoaderError, UsageError
@@ -82,7 +83,7 @@ def command(
             run_publish(settings)
         except LoaderError:
             if home.published_file.exists():
-                click.echo(f"error: {_UNFINISHED.format(path=home.published_file)}", err=True)
+                say(f"error: {_UNFINISHED.format(path=home.published_file)}", err=True)
             raise
     if problem is not None:
         raise problem
@@ -91,6 +92,6 @@ def command(
 def _print(erasure: "Erasure", what: str) -> None:
     """Say what was found, on stdout and without a word about whom."""
     kinds = ", ".join(f"{count:,} of raw.{table}" for table, count in sorted(erasure.rewritten.items()))
-    click.echo(f"{what} {erasure.row_count:,} records that name the person by {erasure.id_count} ids: {kinds}.")
+    say(f"{what} {erasure.row_count:,} records that name the person by {erasure.id_count} ids: {kinds}.")
     for name in erasure.removed_files:
-        click.echo(f"Removed {name}, which could not be read and held an id.")
+        say(f"Removed {name}, which could not be read and held an id.")

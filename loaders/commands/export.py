@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from loaders.commands.options import Settings, home_option
+from loaders.commands.printing import say
 
 
 @click.command("export")
@@ -25,5 +26,5 @@ def command(settings: Settings, folder: Path, has_raw: bool) -> None:
 
     written = export(Home(settings.home), folder, has_raw=has_raw)
     for name, count in written.items():
-        click.echo(f"{count:>12,}  {name}")
-    click.echo(f"Wrote {len(written)} files to {folder}.", err=True)
+        say(f"{count:>12,}  {name}")
+    say(f"Wrote {len(written)} files to {folder}.", err=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from loaders.commands.options import Settings, format_option, home_option
-from loaders.commands.printing import printable
+from loaders.commands.printing import printable, say
 from loaders.errors import DataError, UsageError
 from loaders.records import KIND_OPTIONS
 
@@ -55,7 +55,7 @@ def command(
       meterhouse load events.jsonl
     """
     summary = land(settings, list(paths), kind=kind, organization_id=organization_id, landed_at=landed_at)
-    click.echo(json.dumps(_as_json(summary), indent=2) if output_format == "json" else _as_text(summary))
+    say(json.dumps(_as_json(summary), indent=2) if output_format == "json" else _as_text(summary))
     raise_load_failures(summary, strict=strict)
 
 
@@ -141,7 +141,7 @@ def report_load(summary: "LoadSummary", what: str = "records") -> None:
     totals = _totals(summary)
     skipped = f", {totals['skipped']:,} of {len(summary.files):,} files landed before" if totals["skipped"] else ""
     counts = ", ".join(f"{totals[name]:,} {name}" for name in COUNTS[1:5])
-    click.echo(f"Read {totals['records']:,} {what}: {counts}{skipped}.", err=True)
+    say(f"Read {totals['records']:,} {what}: {counts}{skipped}.", err=True)
 
 
 def aligned(rows: list[list[str]]) -> list[str]:

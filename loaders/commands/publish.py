@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from loaders.commands.options import Settings, home_option
+from loaders.commands.printing import say
 
 if TYPE_CHECKING:
     from loaders.publish import Publication
@@ -20,7 +21,7 @@ def command(settings: Settings) -> None:
     Example:
       meterhouse publish
     """
-    click.echo(str(run_publish(settings).path))
+    say(str(run_publish(settings).path))
 
 
 def run_publish(settings: Settings) -> "Publication":
@@ -31,5 +32,5 @@ def run_publish(settings: Settings) -> "Publication":
     publication = publish(Home(settings.home))
     # Beside `publication`, which says when, and so always changes.
     changed = "" if publication.changed_count is None else f", {publication.changed_count} of them changed"
-    click.echo(f"Published {publication.table_count} tables{changed}.", err=True)
+    say(f"Published {publication.table_count} tables{changed}.", err=True)
     return publication

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from loaders.commands.options import Settings, format_option, home_option
-from loaders.commands.printing import printable
+from loaders.commands.printing import printable, say
 from loaders.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def list_records(settings: Settings, include_replayed: bool, output_format: str)
     for row in rows:
         where = f"{printable(row['file_name'])}, record {row['record_number']}"
         status = "" if row["status"] == "open" else f" ({row['status']})"
-        click.echo(f"{_name(row)}  {where}: {row['reason_code']}{status}: {row['message']}")
+        say(f"{_name(row)}  {where}: {row['reason_code']}{status}: {row['message']}")
     click.echo(f"{len(rows)} rejected. Read one: meterhouse quarantine show ID" if rows else "None.", err=True)
 
 
@@ -169,7 +169,7 @@ def replay_records(
         summary = ReplaySummary()
     else:
         raise DataError(f"{home.path}: nothing was loaded, so nothing waits for a correction.")
-    click.echo(json.dumps(_replay_as_json(summary), indent=2) if output_format == "json" else _replay_as_text(summary))
+    say(json.dumps(_replay_as_json(summary), indent=2) if output_format == "json" else _replay_as_text(summary))
 
 
 def _replay_as_json(summary: "ReplaySummary") -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from loaders.commands.options import Settings, home_option
+from loaders.commands.printing import say
 from loaders.commands.run import print_summary
 
 
@@ -41,7 +42,7 @@ def command(settings: Settings, html_file: Path | None, csv_folder: Path | None,
     report = read_report(published, organization_id)
     if html_file is not None:
         html_file.write_text(render_html(report), encoding="utf-8")
-        click.echo(str(html_file))
+        say(str(html_file))
     if csv_folder is not None:
         for path in write_csv(report, csv_folder):
-            click.echo(str(path))
+            say(str(path))

@@ -10,6 +10,7 @@ import click
 from loaders.commands.build import raise_failures, read_as_of, run_build
 from loaders.commands.load import land, raise_load_failures, report_load
 from loaders.commands.options import Settings, home_option
+from loaders.commands.printing import printable, say
 from loaders.commands.publish import run_publish
 from loaders.commands.sync import is_sync_configured, raise_sync_failures, report_sync, sync_by_environment
 from loaders.errors import DataError, UsageError
@@ -149,7 +150,9 @@ def print_summary(summary: "Summary") -> None:
     from rich.console import Console
 
     # A log has no width of its own: wide enough that no amount is cut.
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 118, highlight=False)
+    width = None if sys.stdout.isatty() else 118
+    # Customers may be called like rich's own tags: without markup they are text.
+    console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
     console.print(
         f"\n{summary.events_landed:,} records landed, {summary.usage_events:,} usage events, "
         f"{summary.customers:,} customers, {summary.members:,} members, as of {summary.as_of}"
@@ -161,8 +164,8 @@ def print_summary(summary: "Summary") -> None:
             console.print(table)
         # Padding to the full width and empty rows are noise in a log.
         lines = [line.rstrip() for line in drawn.get().splitlines()]
-        console.print("\n" + "\n".join(line for line in lines if line), markup=False)
-    click.echo(f"\nPublished: {_shown_path(summary.path)}")
+        console.print("\n" + "\n".join(line for line in lines if line))
+    say(f"\nPublished: {_shown_path(summary.path)}")
 
 
 def _shown_path(path: Path) -> str:
@@ -201,7 +204,7 @@ def _largest_table(summary: "Summary") -> "Table":
     for case in summary.largest:
         amount = _signed(case.variance, case.digits)
         who = (case.customer, case.period, case.order_id or "none")
-        table.add_row(amount, case.currency, case.status, case.cause, *who)
+        table.add_row(amount, *map(printable, (case.currency, case.status, case.cause, *who)))
     return table
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from loaders.commands.printing import say
 from loaders.errors import HomeError, UsageError
 
 
@@ -27,7 +28,7 @@ def command(directory: Path, seed: int, scale: int) -> None:
     except OSError as error:
         found = error.strerror or str(error)
         raise HomeError(f"{error.filename or directory}: cannot be written: {found}. Choose another folder.") from error
-    click.echo(f"Wrote {directory / 'data'}; the answers are in {directory / 'answers.json'}.", err=True)
+    say(f"Wrote {directory / 'data'}; the answers are in {directory / 'answers.json'}.", err=True)
 
 
 def _require_empty(directory: Path) -> None:

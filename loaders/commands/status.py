@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from loaders.commands.options import Settings, format_option, home_option
+from loaders.commands.printing import printable, say
 
 
 @click.command("status")
@@ -24,7 +25,7 @@ def command(settings: Settings, output_format: str) -> None:
     from loaders.warehouse import Home
 
     status = read_status(Home(settings.home))
-    click.echo(json.dumps(status, indent=2, default=_as_text) if output_format == "json" else _described(status))
+    say(json.dumps(status, indent=2, default=_as_text) if output_format == "json" else _described(status))
 
 
 def _as_text(value: Any) -> str:
@@ -41,7 +42,7 @@ def _described(status: dict[str, Any]) -> str:
         nothing = "nothing waits" if name == "webhooks" else "nothing yet"
         lines.append(f"{name:<10} {nothing if part is None else _facts(part)}")
     lines += [f"blocked    {reason}" for reason in status["blocks"]] or ["blocked    by nothing"]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _facts(part: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ import click
 
 from loaders.commands.load import COUNTS, aligned, quarantine_note, read_instant
 from loaders.commands.options import Settings, format_option, home_option
+from loaders.commands.printing import say
 from loaders.errors import DataError
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def command(
     options = _read_options(since, full, reread_days, sweep_days)
     summary = run_sync(settings, server, list(organizations), options, requests_per_minute)
     _warn(summary)
-    click.echo(json.dumps(_as_json(summary), indent=2) if output_format == "json" else _as_text(summary))
+    say(json.dumps(_as_json(summary), indent=2) if output_format == "json" else _as_text(summary))
     raise_sync_failures(summary, strict=strict)
 
 
@@ -214,12 +215,12 @@ def report_sync(summary: "SyncSummary") -> None:
     totals = _as_json(summary)["totals"]
     counts = ", ".join(f"{totals[name]:,} {name}" for name in COUNTS[1:5])
     skipped = f", {totals['skipped']:,} of {totals['pages']:,} pages landed before" if totals["skipped"] else ""
-    click.echo(f"Synced {totals['records']:,} records: {counts}{skipped}.", err=True)
+    say(f"Synced {totals['records']:,} records: {counts}{skipped}.", err=True)
 
 
 def _warn(summary: "SyncSummary") -> None:
     for warning in summary.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", err=True)
 
 
 def raise_sync_failures(summary: "SyncSummary", *, strict: bool) -> None:

@@ -6,6 +6,7 @@ import socket
 import click
 
 from loaders.commands.options import Settings, home_option
+from loaders.commands.printing import say
 from loaders.errors import HomeError, UsageError
 
 SECRET = "POLAR_WEBHOOK_SECRET"
@@ -61,12 +62,12 @@ def _receive(settings: Settings, secrets: list[str], listener: socket.socket) ->
     shown = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
     spool = Spool(home.path)
 
-    def say() -> None:
-        click.echo(f"Receiving webhooks at {shown}; they are kept in {spool.folder}.", err=True)
+    def announce() -> None:
+        say(f"Receiving webhooks at {shown}; they are kept in {spool.folder}.", err=True)
 
-    counts = serve(spool, secrets, listener, on_ready=say)
+    counts = serve(spool, secrets, listener, on_ready=announce)
     what = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-    click.echo(f"Ended: {what}. Land them with 'meterhouse run'.", err=True)
+    say(f"Ended: {what}. Land them with 'meterhouse run'.", err=True)
 
 
 def _listen(host: str, port: int) -> socket.socket:
