@@ -3,7 +3,9 @@
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 from loaders import erase as erasing
 from loaders.errors import HomeError
+from loaders.sources.spool import Delivery, SegmentWriter, Spool
 from loaders.warehouse import Home
 from tests.loaders.main_job.conftest import AS_OF, Published, World, meterhouse
 
@@ -127,6 +130,53 @@ def canary_records(world: World) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+# What a writer leaves that is killed with the person's file name in what it had committed.
+_KILLED_WRITER = """
+import duckdb, os, sys
+connection = duckdb.connect(sys.argv[1])
+for name in ("file_name || ' '", "rtrim(file_name)"):
+    connection.execute(f"update raw.loads set file_name = {name} where contains(file_name, ?)", [sys.argv[2]])
+os._exit(9)
+"""
+
+
+def leave_the_person_everywhere(world: World, home: Path) -> None:
+    """Put the person where runs, receivers and those of them that were killed leave something in a home folder."""
+    subprocess.run([sys.executable, "-c", _KILLED_WRITER, home / "meterhouse.duckdb", CANARY], timeout=60)
+    spool = Spool(home)
+    spool.ensure()
+    customer = canary_records(world)[0]
+    for number, is_torn in enumerate((False, True, False)):
+        hook = {"type": "customer.updated", "timestamp": f"2026-03-0{number + 3}T00:00:00Z", "data": customer}
+        writer = SegmentWriter(spool)
+        writer.append([Delivery(f"msg_{number}", json.dumps(hook).encode(), datetime(2026, 3, 9, tzinfo=UTC))])
+        writer.close()
+        newest = max((home / "webhooks").glob("*.segment"), key=lambda path: path.stat().st_mtime_ns)
+        if is_torn:
+            # A byte that the disk lost: what can be read of it lands, and the segment is kept aside.
+            raw = bytearray(newest.read_bytes())
+            raw[len(raw) // 2] ^= 1
+            newest.rename(newest.with_suffix(".damaged")).write_bytes(raw)
+    for name in (
+        "target/compiled/model.sql", "target/run_results.json", "logs/dbt.log", "logs/dbt.log.1", "logs/metricflow.log",
+        "meterhouse.duckdb.tmp/duckdb_temp_storage-0.tmp", ".meterhouse.duckdb.rewritten",
+        ".meterhouse.duckdb.rewritten.wal", ".published.duckdb.1.tmp", ".published.duckdb.1.tmp.wal",
+        "published.duckdb.wal",
+    ):  # fmt: skip
+        path = home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("a").write(f"{CANARY}-id\n")
+
+
+# Where the person must be found before, so that finding nothing afterwards means something.
+_PLACES = {
+    ".meterhouse.duckdb.rewritten", ".meterhouse.duckdb.rewritten.wal", ".published.duckdb.1.tmp",
+    ".published.duckdb.1.tmp.wal", "logs/dbt.log", "logs/dbt.log.1", "logs/metricflow.log", "meterhouse.duckdb",
+    "meterhouse.duckdb.tmp/duckdb_temp_storage-0.tmp", "meterhouse.duckdb.wal", "published.duckdb",
+    "published.duckdb.wal", "target/compiled/model.sql", "target/run_results.json",
+}  # fmt: skip
+
+
 def test_no_byte_of_a_person_stays_and_every_total_does(world: World, home: Path, cli: Cli) -> None:
     before = totals(home)
     assert CANARY in payloads(home)
@@ -134,7 +184,17 @@ def test_no_byte_of_a_person_stays_and_every_total_does(world: World, home: Path
     person = ["--external-id", f"{CANARY}-id", "--organization-id", organization, "--as-of", AS_OF]
     tried = cli("erase", *person, "--dry-run", home=home)
     assert "Would rewrite 8 records" in tried.stdout
-    assert CANARY in payloads(home)
+    published = Published(home / "published.duckdb").rows("select external_customer_id from customers")
+    assert f"{CANARY}-id" in {row["external_customer_id"] for row in published}
+    leave_the_person_everywhere(world, home)
+    found = {place.split(": ")[0] for place in files_that_hold(home, [CANARY])}
+    assert found >= _PLACES
+    assert {Path(place).suffix for place in found if place.startswith("webhooks/")} == {".segment", ".damaged"}
+    with duckdb.connect(str(home / "meterhouse.duckdb"), read_only=True) as work:
+        (refused,) = work.execute(
+            "select count(*) from raw.quarantine where contains(payload::varchar, ?)", [CANARY]
+        ).fetchone()
+    assert refused == 2
 
     done = cli("erase", *person, home=home)
 
@@ -142,6 +202,9 @@ def test_no_byte_of_a_person_stays_and_every_total_does(world: World, home: Path
     assert totals(home) == before
     assert CANARY not in payloads(home)
     assert files_that_hold(home, [CANARY, "c0ffee00-0000-4000-8000-000000000001"]) == []
+    modes = {path.name: path.stat().st_mode & 0o777 for path in home.rglob("*") if path.is_file()}
+    assert {name for name, mode in modes.items() if mode != 0o600} == {"published.duckdb"}
+    assert modes["published.duckdb"] == 0o640
 
 
 def test_what_was_erased_cannot_land_again(world: World, home: Path, tmp_path: Path, cli: Cli) -> None:
