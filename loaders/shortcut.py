@@ -41,6 +41,7 @@ _CATALOG = re.compile(r"\bfrom\s+(?:system\.)?(?:information_schema\.|duckdb_\w+
 _FIRST, _LAST = (f"operation.meterhouse.meterhouse-on-run-{when}-0" for when in ("start", "end"))
 _HOOKS = (_FIRST, _LAST)
 
+_Sequence = list[tuple[str, list[str]]]
 Progress = Callable[[int, int, str], None]
 Log = Callable[[str, str], None]
 
@@ -114,37 +115,54 @@ def repeat_build(home: Home, as_of: datetime, log: Log, progress: Progress | Non
         return None
     # A view is what it was; its text is the project's.
     executed = [unique_id for unique_id in kept.nodes if unique_id in affected and kept.nodes[unique_id].kind != "view"]
-    sequence = [(unique_id, kept.statements.get(unique_id)) for unique_id in (_FIRST, *executed, _LAST)]
-    unknown = [unique_id for unique_id, statements in sequence if statements is None]
+    sequence: _Sequence = []
+    unknown = []
+    for unique_id in (_FIRST, *executed, _LAST):
+        statements = kept.statements.get(unique_id)
+        if statements is None:
+            unknown.append(unique_id)
+        else:
+            sequence.append((unique_id, statements))
     if unknown:
         log("info", f"dbt is needed for {', '.join(unknown)}")
         return None
-    findings: list[Finding] = []
     try:
-        with open_work_file(home) as connection:
-            set_variables(connection, prepare_build(connection, as_of))
-            connection.execute("begin")
-            for number, (unique_id, statements) in enumerate(sequence):
-                answer = _execute(connection, statements or ())
-                if (node := kept.nodes.get(unique_id)) is None:
-                    continue
-                if node.kind == "test" and (row_count := _judged(node, answer)):
-                    findings.append(Finding(node.name, row_count))
-                if progress is not None:
-                    progress(number, len(executed), node.name)
-            connection.execute("commit")
+        findings = _repeat(home, as_of, kept, sequence, progress)
     except duckdb.InterruptException:
         # A signal: it ends the run.
         raise
     except (duckdb.Error, HomeError, _InDoubtError) as error:
-        # Closing the connection has rolled everything back.
-        log("warn", f"A build without dbt was given up at {unique_id}, and nothing of it is left: {error}")
+        log("warn", f"A build without dbt was given up, and nothing of it is left: {error}")
         return None
     is_table = {unique_id: node.is_table for unique_id, node in kept.nodes.items()}
     model_count = sum(is_table[unique_id] for unique_id in affected)
-    result = Repeated(model_count, len(affected) - model_count, sum(is_table.values()) - model_count, findings)
     log("info", f"Built without dbt: {', '.join(kept.nodes[unique_id].name for unique_id in executed)}")
-    return result
+    return Repeated(model_count, len(affected) - model_count, sum(is_table.values()) - model_count, findings)
+
+
+def _repeat(home: Home, as_of: datetime, kept: _Kept, sequence: _Sequence, progress: Progress | None) -> list[Finding]:
+    """Execute statements in one transaction, which closing the connection takes back; return what tests found."""
+    findings: list[Finding] = []
+    with open_work_file(home) as connection:
+        set_variables(connection, prepare_build(connection, as_of))
+        connection.execute("begin")
+        for number, (unique_id, statements) in enumerate(sequence):
+            node = kept.nodes.get(unique_id)
+            try:
+                answer = _execute(connection, statements)
+            except duckdb.InterruptException:
+                raise
+            except duckdb.Error as error:
+                raise _InDoubtError(f"{unique_id}: {error}") from error
+            if node is None:
+                continue
+            if node.kind == "test" and (row_count := _judged(node, answer)):
+                findings.append(Finding(node.name, row_count))
+            if progress is not None:
+                # The first of the sequence is a hook, and so is the last.
+                progress(number, len(sequence) - 2, node.name)
+        connection.execute("commit")
+    return findings
 
 
 class _InDoubtError(Exception):

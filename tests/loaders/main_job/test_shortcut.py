@@ -149,7 +149,7 @@ def test_statement_that_fails_leaves_nothing_of_the_build_and_goes_to_dbt(home: 
     kept["statements"]["model.meterhouse.usage_daily"].append("select error('no such day')")
     path.write_text(json.dumps(kept))
     stderr = run_with_news(home)
-    assert "given up at model.meterhouse.usage_daily" in log_of(home)
+    assert re.search(r"given up.*: model\.meterhouse\.usage_daily: .*no such day", log_of(home))
     assert WITHOUT_DBT not in log_of(home)
     assert "models are as they were" in stderr
     assert made_anew(home) == [], "the build that was given up must not cost a build of everything"
@@ -164,7 +164,7 @@ def test_test_that_does_not_pass_is_told_by_dbt_and_nothing_is_published(home: P
         )
     stderr = run_with_news(home, expect=1)
     assert "rows against assert_ledger_adds_up" in stderr
-    assert "given up at test.meterhouse.assert_ledger_adds_up" in log_of(home)
+    assert re.search(r"given up.*: \d+ rows against assert_ledger_adds_up", log_of(home))
     assert (home / "published.duckdb").read_bytes() == before
 
 
