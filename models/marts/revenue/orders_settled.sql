@@ -64,7 +64,9 @@ steps as (
         orders.paid_amount,
         orders.tax_amount,
         settled_orders.charged_amount,
-        settled_orders.charged_amount - (orders.paid_amount - orders.tax_amount) as charge_difference_amount,
+        {# Where nothing is charged, no tax is collected with it. #}
+        settled_orders.charged_amount
+        - case when orders.paid_amount = 0 then 0 else orders.paid_amount - orders.tax_amount end as charge_difference_amount,
         settled_orders.settlement_currency,
         settled_orders.exchange_rate,
         settled_orders.exchange_rate_at,
