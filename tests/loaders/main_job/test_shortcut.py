@@ -121,13 +121,19 @@ def test_run_starts_no_dbt_once_every_node_was_executed(home: Path) -> None:
         assert work.execute(last).fetchone() == ("build", True, True, True)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{", b'{"project": "another", "nodes": {}, "statements": {}}', b"[]"])
-def test_dbt_builds_where_nothing_usable_is_kept(home: Path, content: bytes | None) -> None:
+@pytest.mark.parametrize(
+    "content", [None, b"", b"[]", b"{}", b'{"project": "one", "nodes": {"a": {}}, "statements": {}}']
+)
+def test_nothing_is_kept_where_it_cannot_be_read(tmp_path: Path, content: bytes | None) -> None:
+    (tmp_path / "target").mkdir()
+    if content is not None:
+        (tmp_path / "target" / "statements.json").write_bytes(content)
+    assert shortcut._read(Home(tmp_path)) is None
+
+
+def test_dbt_builds_where_another_project_was_executed(home: Path) -> None:
     path = home / "target" / "statements.json"
-    if content is None:
-        path.unlink()
-    else:
-        path.write_bytes(content)
+    path.write_bytes(b'{"project": "another", "nodes": {}, "statements": {}}')
     run_with_news(home)
     assert WITHOUT_DBT not in log_of(home)
     assert json.loads(path.read_bytes())["statements"]
