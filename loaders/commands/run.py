@@ -160,6 +160,9 @@ def print_summary(summary: "Summary") -> None:
     if summary.quarantined:
         console.print(f"{summary.quarantined:,} records quarantined: see 'meterhouse quarantine list'")
     for table in (_money_table(summary), _status_table(summary), _largest_table(summary)):
+        if not table.row_count:
+            say(f"\n{table.title}: none")
+            continue
         with console.capture() as drawn:
             console.print(table)
         # Padding to the full width and empty rows are noise in a log.

@@ -3,11 +3,14 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from loaders.commands.run import print_summary
+from loaders.summary import summarize
 from tests.loaders.main_job.conftest import AS_OF, SHARED, World
 
 CHECKER = SHARED / "tools" / "check_contract.py"
@@ -98,3 +101,9 @@ def test_a_build_of_a_part_is_not_published(
     cli("load", world.data / "org_c", home=home)
     cli("build", "--select", "+int_customers_merged", home=home)
     assert "covered only part of the project" in cli("publish", home=home, expect=1).stderr
+
+
+def test_summary_says_none_where_no_order_is_compared(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    print_summary(replace(summarize(world.published.path), money=[], statuses=[], largest=[]))
+    said = [line for line in capsys.readouterr().out.splitlines() if line.endswith(": none")]
+    assert said == ["Expected and billed: none", "Orders by status: none", "Largest exceptions: none"]
