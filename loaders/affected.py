@@ -72,8 +72,7 @@ def stands_on_tested_build(home: Home) -> bool:
     if not home.work_file.exists():
         return False
     with open_work_file(home) as connection:
-        row = connection.execute(_LAST_BUILD).fetchone()
-    return row is not None and row[0] == project_fingerprint()
+        return _tested_build(connection) is not None
 
 
 def affected_nodes(home: Home, nodes: Mapping[str, Node], as_of: datetime) -> set[str] | None:
@@ -84,10 +83,10 @@ def affected_nodes(home: Home, nodes: Mapping[str, Node], as_of: datetime) -> se
     if not home.work_file.exists():
         return None
     with open_work_file(home) as connection:
-        row = connection.execute(_LAST_BUILD).fetchone()
-        if row is None or row[0] != project_fingerprint():
+        tested = _tested_build(connection)
+        if tested is None:
             return None
-        _, built_as_of, through_load_id = row
+        built_as_of, through_load_id = tested
         moved = not built_as_of <= as_of < next_boundary(connection)
 
         @cache
@@ -101,6 +100,12 @@ def affected_nodes(home: Home, nodes: Mapping[str, Node], as_of: datetime) -> se
             return connection.execute(sql, [through_load_id]).fetchone() is not None
 
         return _affected(nodes, has_new_rows)
+
+
+def _tested_build(connection: duckdb.DuckDBPyConnection) -> tuple[datetime, int] | None:
+    """Return the last build's as_of and last load; None where it is no ground for the next one to start from."""
+    row = connection.execute(_LAST_BUILD).fetchone()
+    return None if row is None or row[0] != project_fingerprint() else row[1:]
 
 
 def next_boundary(connection: duckdb.DuckDBPyConnection) -> datetime:
