@@ -4,7 +4,7 @@ import json
 import random
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -189,13 +189,19 @@ def publish_closed_periods(home: Path) -> None:
         work.execute(_CLOSED_PERIODS, {"published_at": datetime(2026, 6, 1), "build_id": build_id})
 
 
-def check_sequence(world: World, folder: Path, dbt: Dbt, seed: int) -> None:
-    home, other = folder / "home", folder / "other"
+def landed_steps(world: World, folder: Path, home: Path, seed: int) -> Iterator[tuple[int, str]]:
+    """Land a step of the dealt world after the other; of each say its number and as of when it is to be built."""
     steps: list[Path | None] = [*deal(world, folder, seed), None]
     for number, (step, as_of) in enumerate(zip(steps, STEPS, strict=True)):
         if step is not None:
             landed_at = datetime(2026, 6, 1 + number).isoformat() + "Z"
             meterhouse("load", step, "--landed-at", landed_at, home=home)
+        yield number, as_of
+
+
+def check_sequence(world: World, folder: Path, dbt: Dbt, seed: int) -> None:
+    home, other = folder / "home", folder / "other"
+    for number, as_of in landed_steps(world, folder, home, seed):
         if number == 0:
             dbt(home, as_of, "seed")
         dbt(home, as_of, "run")

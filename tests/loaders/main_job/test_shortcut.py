@@ -14,11 +14,10 @@ from loaders.transform import BuildResult, build
 from loaders.warehouse import Home
 from tests.loaders.main_job.conftest import AS_OF, ROOT, World, meterhouse
 from tests.loaders.main_job.test_increments import (
-    STEPS,
     Dbt,
     dbt,  # noqa: F401
-    deal,
     differences,
+    landed_steps,
     made_anew,
     publish_closed_periods,
 )
@@ -38,11 +37,7 @@ def built(home: Path, as_of: str, *, only_affected: bool) -> BuildResult:
 
 def check_sequence(world: World, folder: Path, dbt: Dbt, seed: int, compared: range) -> None:  # noqa: F811
     home, other = folder / "home", folder / "other"
-    steps: list[Path | None] = [*deal(world, folder, seed), None]
-    for number, (step, as_of) in enumerate(zip(steps, STEPS, strict=True)):
-        if step is not None:
-            landed_at = datetime(2026, 6, 1 + number).isoformat() + "Z"
-            meterhouse("load", step, "--landed-at", landed_at, home=home)
+    for number, as_of in landed_steps(world, folder, home, seed):
         if number == 0:
             # The first build makes everything, the second one executes every node in place.
             built(home, as_of, only_affected=False)
