@@ -17,6 +17,9 @@ select max(build_id), coalesce(max_by(through_load_id, build_id), 0) from raw.bu
 where is_complete and succeeded and project = ?
 """
 
+# Every 24th build, once a day where runs are hourly, keeps the work file from growing by the holes of replaced rows.
+_IS_TO_BE_COMPACTED = "select 1 from raw.builds having coalesce(max(build_id), 0) % 24 = 0"
+
 
 def prepare_build(connection: duckdb.DuckDBPyConnection, as_of: datetime, affected: str = "") -> dict[str, object]:
     """Prepare a connection to the work file for a build; return the variables that each cursor of it needs.
@@ -30,6 +33,8 @@ def prepare_build(connection: duckdb.DuckDBPyConnection, as_of: datetime, affect
     connection.execute("set preserve_insertion_order = false")
     # Each checkpoint writes where every row group of every table is: one at the end instead of one every 16 MB.
     connection.execute("set checkpoint_threshold = '1GB'")
+    if connection.execute(_IS_TO_BE_COMPACTED).fetchall():
+        connection.execute("reset max_vacuum_tasks")
     connection.create_function("meter_filter_matches", metering.filter_matches, ["VARCHAR", "VARCHAR"], "BOOLEAN")
     connection.create_function(
         "meter_filter_matches_in_sql", metering.filter_matches_in_sql, ["VARCHAR", "VARCHAR"], "BOOLEAN"

@@ -248,6 +248,9 @@ def prepare_connection(connection: duckdb.DuckDBPyConnection) -> None:
     """Set what every connection to the work file needs and put the raw tables in place."""
     # Instants are TIMESTAMP in UTC, and a cast from text with an offset follows the session zone.
     connection.execute("set TimeZone = 'UTC'")
+    # Where rows were replaced a checkpoint would write thinned out parts of tables together, old ones too, and each one
+    # anew: a third of what a small build costs. Builds do it now and then (see loaders/building.py).
+    connection.execute("set max_vacuum_tasks = 0")
     connection.execute(RAW_TABLES)
     _complete_event_keys(connection)
 
