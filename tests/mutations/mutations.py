@@ -50,8 +50,8 @@ MUTATIONS = [
         "aggregation",
         "the average's denominator leaves out what is no number",
         f"{BILLING}/int_metered_quantities.sql",
-        "when 'avg' then nullif(count(*) filter (where {{ condition }}), 0)",
-        "when 'avg' then count(*) + 1",
+        "when 'avg' then cast(sum(event_count) filter (where {{ condition }}) as double)",
+        "when 'avg' then cast(1 + sum(event_count) as double)",
         "int_metered_quantities",
     ),
     Mutation(

@@ -26,8 +26,9 @@ select
     routes.billing_period_key,
     case when not metered_events.is_countable then 'non_numeric' else routes.reason end as reason
 from metered_events
-asof left join routes
+left join routes
     on
         metered_events.customer_key = routes.customer_key
         and metered_events.meter_id = routes.meter_id
         and metered_events.received_at >= routes.route_starts_at
+        and metered_events.received_at < routes.route_ends_at

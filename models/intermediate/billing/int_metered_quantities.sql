@@ -109,7 +109,10 @@ closing_prices as (
 measured_events as (
 
     select
-        routed_events.*,
+        routed_events.received_at,
+        routed_events.units,
+        routed_events.units_as_double,
+        routed_events.unique_value,
         closing_prices.billing_period_key as measured_period_key,
         closing_prices.price_id as closing_price_id,
         closing_prices.aggregation_function as closing_function,
@@ -128,7 +131,10 @@ measured_events as (
     union all
     {# The tail of the period that ended where this one starts may slip into it. #}
     select
-        routed_events.*,
+        routed_events.received_at,
+        routed_events.units,
+        routed_events.units_as_double,
+        routed_events.unique_value,
         closing_prices.billing_period_key as measured_period_key,
         closing_prices.price_id as closing_price_id,
         closing_prices.aggregation_function as closing_function,
@@ -150,7 +156,10 @@ measured_events as (
     union all
     {# Received in a later period. #}
     select
-        late_events.*,
+        late_events.received_at,
+        late_events.units,
+        late_events.units_as_double,
+        late_events.unique_value,
         closing_prices.billing_period_key as measured_period_key,
         closing_prices.price_id as closing_price_id,
         closing_prices.aggregation_function as closing_function,
@@ -169,32 +178,90 @@ measured_events as (
 
 ),
 
-quantities as (
+{# By what any quantity asks of an event: few parts a period, from which each is put together. #}
+parts as (
 
     select
         measured_period_key as billing_period_key,
         closing_price_id as price_id,
-        count(*) filter (where share = 'own') as event_count,
+        closing_function,
+        share,
+        is_in_tail,
+        is_late_in,
+        is_in_first_half,
+        count(*) as event_count,
+        sum(units) as units,
+        max(units_as_double) as largest_units,
+        min(units_as_double) as smallest_units
+    from measured_events
+    group by
+        measured_period_key, closing_price_id, closing_function, share, is_in_tail, is_late_in, is_in_first_half
+
+),
+
+{# What parts do not add up to: different values, and doubles in received order. #}
+whole_quantities as (
+
+    select
+        measured_period_key as billing_period_key,
+        closing_price_id as price_id,
+        {%- for name, condition in quantities.items() %}
+        cast(count(distinct unique_value) filter (where {{ condition }}) as double) as distinct_{{ name }},
+        coalesce(sum(units_as_double order by received_at, units_as_double) filter (where units is null and ({{ condition }})), 0) as {{ name }}_beyond_decimals{{ "," if not loop.last }}
+        {%- endfor %}
+    from measured_events
+    where closing_function = 'unique' or (units is null and units_as_double is not null)
+    group by measured_period_key, closing_price_id
+
+),
+
+summed_parts as (
+
+    select
+        billing_period_key,
+        price_id,
+        closing_function,
+        cast(sum(event_count) filter (where share = 'own') as bigint) as event_count,
         bool_or(share = 'late_out' or is_late_in) as has_late_usage,
         {%- for name, condition in quantities.items() %}
+        case closing_function
+            when 'max' then max(largest_units) filter (where {{ condition }})
+            when 'min' then min(smallest_units) filter (where {{ condition }})
+            else coalesce(cast(sum(units) filter (where {{ condition }}) as double), 0)
+        end as {{ name }},
+        case closing_function
+            when 'avg' then cast(sum(event_count) filter (where {{ condition }}) as double)
+            else 1
+        end as {{ name }}_divisor{{ "," if not loop.last }}
+        {%- endfor %}
+    from parts
+    group by billing_period_key, price_id, closing_function
+
+),
+
+quantities as (
+
+    select
+        summed_parts.billing_period_key,
+        summed_parts.price_id,
+        coalesce(summed_parts.event_count, 0) as event_count,
+        summed_parts.has_late_usage,
+        {%- for name in quantities %}
         coalesce(
-            case any_value(closing_function)
-                when 'max' then max(units_as_double) filter (where {{ condition }})
-                when 'min' then min(units_as_double) filter (where {{ condition }})
-                when 'unique' then cast(count(distinct unique_value) filter (where {{ condition }}) as double)
-                else
-                    (coalesce(cast(sum(units) filter (where {{ condition }}) as double), 0)
-                    + coalesce(
-                        sum(units_as_double order by received_at, usage_event_key) filter (where units is null and ({{ condition }})),
-                        0
-                    ))
-                    / case any_value(closing_function) when 'avg' then nullif(count(*) filter (where {{ condition }}), 0) else 1 end
+            case summed_parts.closing_function
+                when 'max' then summed_parts.{{ name }}
+                when 'min' then summed_parts.{{ name }}
+                when 'unique' then whole_quantities.distinct_{{ name }}
+                else (summed_parts.{{ name }} + coalesce(whole_quantities.{{ name }}_beyond_decimals, 0)) / summed_parts.{{ name }}_divisor
             end,
             0
         ) as {{ name }}{{ "," if not loop.last }}
         {%- endfor %}
-    from measured_events
-    group by measured_period_key, closing_price_id
+    from summed_parts
+    left join whole_quantities
+        on
+            summed_parts.billing_period_key = whole_quantities.billing_period_key
+            and summed_parts.price_id = whole_quantities.price_id
 
 ),
 
