@@ -46,7 +46,9 @@ usage_events as (
 signed_events as (
 
     select
-        usage_events.usage_event_key,
+        usage_events.load_id,
+        usage_events.file_number,
+        usage_events.record_number,
         usage_events.organization_id,
         list_transform(
             list_zip(filter_reads.labels, filter_reads.locations),
@@ -65,10 +67,21 @@ signed_events as (
     from usage_events
     left join filter_reads on usage_events.organization_id = filter_reads.organization_id
 
+),
+
+signatures as (
+
+    select
+        load_id,
+        file_number,
+        record_number,
+        organization_id,
+        cast(fields || coalesce(array_to_string(properties, ''), '') || '}' as varchar) as signature
+    from signed_events
+
 )
 
 select
-    usage_event_key,
-    organization_id,
-    cast(fields || coalesce(array_to_string(properties, ''), '') || '}' as varchar) as signature
-from signed_events
+    *,
+    md5_number(concat_ws(chr(31), organization_id, signature)) as signature_hash
+from signatures

@@ -24,12 +24,7 @@ meters as (
 {# Sixteen bytes of each signature: kept whole beside every event they would fill the memory. #}
 event_signatures as not materialized (
 
-    select
-        usage_event_key,
-        organization_id,
-        signature,
-        md5_number(concat_ws(chr(31), organization_id, signature)) as signature_hash
-    from {{ ref('int_event_signatures') }}
+    select * from {{ ref('int_event_signatures') }}
 
 ),
 
@@ -68,7 +63,9 @@ differences as (
 differing_events as (
 
     select
-        event_signatures.usage_event_key,
+        event_signatures.load_id,
+        event_signatures.file_number,
+        event_signatures.record_number,
         differences.*
     from event_signatures
     inner join differences
@@ -87,5 +84,9 @@ select
 from (
     select * from {{ ref('int_usage_events_attributed') }}{{ touched_only('int_metering_touched') }}
 ) as usage_events
-inner join differing_events on usage_events.usage_event_key = differing_events.usage_event_key
+inner join differing_events
+    on
+        usage_events.load_id = differing_events.load_id
+        and usage_events.file_number = differing_events.file_number
+        and usage_events.record_number = differing_events.record_number
 where usage_events.received_at < coalesce(differing_events.archived_at, timestamp 'infinity')

@@ -24,12 +24,7 @@ meters as (
 {# Sixteen bytes of each signature: kept whole beside every event they would fill the memory. #}
 event_signatures as not materialized (
 
-    select
-        usage_event_key,
-        organization_id,
-        signature,
-        md5_number(concat_ws(chr(31), organization_id, signature)) as signature_hash
-    from {{ ref('int_event_signatures') }}
+    select * from {{ ref('int_event_signatures') }}
 
 ),
 
@@ -96,7 +91,11 @@ matched_events as (
         and matches.aggregation_path != 'timestamp' as has_long_numbers,
         {{ exact_number('usage_events.exact_numbers', "'/' || replace(replace(replace(matches.aggregation_path, '~', '~0'), '/', '~1'), '.', '/')") }} as exact_units
     from usage_events
-    inner join event_signatures on usage_events.usage_event_key = event_signatures.usage_event_key
+    inner join event_signatures
+        on
+            usage_events.load_id = event_signatures.load_id
+            and usage_events.file_number = event_signatures.file_number
+            and usage_events.record_number = event_signatures.record_number
     inner join matches
         on event_signatures.signature_hash = matches.signature_hash
     {# An archived meter takes no new events. #}
