@@ -67,16 +67,16 @@ def _read_keys(connection: duckdb.DuckDBPyConnection, model: str, keys: tuple[st
     return Changes(is_whole=False, keys=keys if has_rows else (), relation=relation)
 
 
-def matching_rows(table: str, changes: Changes) -> str:
-    """SQL for the row ids of a table's rows that match.
+def changed_rows(table: str, changes: Changes, columns: str = "*") -> str:
+    """SQL for the rows of a table that match, in these columns.
 
-    Only the keys are read. A join on several columns leaves out row groups by the range of each column alone; the
-    first one's values, which for a load_id are few and lie together, leave out all that do not hold one of them.
+    A join on several columns leaves out row groups by the range of each column alone; the first one's values, which for
+    a load_id are few and lie together, leave out all that do not hold one of them.
     """
     first, names = quote_identifier(changes.keys[0]), ", ".join(map(quote_identifier, changes.keys))
-    sql = f"select candidate.rowid from {table} as candidate semi join {changes.relation} using ({names})"  # noqa: S608
+    sql = f"select {columns} from {table} semi join {changes.relation} using ({names})"  # noqa: S608
     if len(changes.keys) > 1:
-        sql += f" where candidate.{first} in (select {first} from {changes.relation})"  # noqa: S608
+        sql += f" where {first} in (select {first} from {changes.relation})"  # noqa: S608
     return sql
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from loaders.changes import Changes, changes_since, matching_rows
+from loaders.changes import Changes, changed_rows, changes_since
 from loaders.warehouse import quote_identifier, quote_literal
 
 # What is published: every table of the marts, and the reference data that users join.
@@ -18,13 +18,18 @@ PUBLICATION = "publication"
 # From this part of its rows on a table is written anew, and of all rows the file: that leaves no holes.
 _LARGE_PART = 1 / 3
 
+# Some marts are views of tables that the work file holds anyway; in the published file they are tables.
 _TABLES = """
 select t.schema_name, t.table_name, t.comment,
     list((c.column_name, c.data_type, c.comment) order by c.column_index)
-from duckdb_tables() as t
+from (
+    select database_name, schema_name, table_name, comment from duckdb_tables() where not internal
+    union all
+    select database_name, schema_name, view_name, comment from duckdb_views() where not internal
+) as t
 inner join duckdb_columns() as c
     on t.database_name = c.database_name and t.schema_name = c.schema_name and t.table_name = c.table_name
-where not t.internal and t.database_name = $database
+where t.database_name = $database
 group by all order by t.table_name
 """
 
@@ -126,10 +131,7 @@ def _plan(connection: duckdb.DuckDBPyConnection, table: Table, copied: Table | N
 
 def _plan_rows(connection: duckdb.DuckDBPyConnection, table: Table, changes: Changes) -> Step:
     rows = _rows_to_write(table)
-    connection.execute(
-        f"create or replace temp table {rows} as "  # noqa: S608
-        f"select * from {table.source} where rowid in ({matching_rows(table.source, changes)})"
-    )
+    connection.execute(f"create or replace temp table {rows} as {changed_rows(table.source, changes)}")
     count = _count(connection, rows)
     if count > _count(connection, table.source) * _LARGE_PART:
         return _whole(connection, table)
@@ -161,7 +163,7 @@ def write(connection: duckdb.DuckDBPyConnection, steps: list[Step]) -> None:
 
 def _write_rows(connection: duckdb.DuckDBPyConnection, table: Table, changes: Changes) -> None:
     connection.execute(
-        f"delete from {table.target} where rowid in ({matching_rows(table.target, changes)})"  # noqa: S608
+        f"delete from {table.target} where rowid in ({changed_rows(table.target, changes, 'rowid')})"  # noqa: S608
     )
     connection.execute(f"insert into {table.target} from {_rows_to_write(table)}")
 
@@ -201,7 +203,7 @@ def _read_back(connection: duckdb.DuckDBPyConnection, step: Step) -> tuple[int, 
     target = step.table.target
     if step.changes is None:
         return _digest(connection, target)
-    return _digest(connection, f"(from {target} where rowid in ({matching_rows(target, step.changes)}))")
+    return _digest(connection, f"({changed_rows(target, step.changes)})")
 
 
 def _digest(connection: duckdb.DuckDBPyConnection, relation: str) -> tuple[int, int]:

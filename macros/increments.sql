@@ -61,6 +61,14 @@
 {% endmacro %}
 
 
+{# For a view whose changed rows a `*_changed` model names: it is built after it. Unit tests judge the view without. #}
+{% macro changes_come_from(changed) %}
+    {%- if model.resource_type == 'model' -%}
+        -- depends_on: {{ ref(changed) }}
+    {%- endif -%}
+{% endmacro %}
+
+
 {#
     Rows of a small table that differ from the version that the last build applied (see `remembered_models`), old and new.
     Only where the build works in place.
@@ -96,9 +104,9 @@
 
 
 {#
-    Part of every build of an incremental model: says what the build did to a table that grows with events, and names the rows, so that a
-    test need not read, nor a publish write, the others. `named_by` in a model's config names them by other columns than
-    `touched_on`: by those that its tests ask for.
+    Part of every build of an incremental model, or of a view of one: says what the build did to a table that grows with
+    events, and names the rows, so that a test need not read, nor a publish write, the others. `named_by` in the config of
+    a view, which has no `touched_on`, names them by other columns than an event's place.
 #}
 {% macro record_change() %}
     {%- set build_id -%} (select max(build_id) from raw.builds) {%- endset -%}
@@ -135,12 +143,28 @@
     ).columns[0].values()[0] %}
     {% if not is_built or flags.FULL_REFRESH %}
         {% do run_query('drop table if exists applied.last_build') %}
+        {% do drop_what_no_model_makes() %}
         {% for node in graph.nodes.values()
             if node.unique_id in selected_resources and node.resource_type == 'model' and node.config.touched_by %}
             {% set relation = adapter.get_relation(node.database, node.schema, node.alias) %}
             {% if relation is not none %}{% do adapter.drop_relation(relation) %}{% endif %}
         {% endfor %}
     {% endif %}
+{% endmacro %}
+
+
+{# The large tables of models that are gone, or have another name now, and what was recorded of them. #}
+{% macro drop_what_no_model_makes() %}
+    {% set made = graph.nodes.values() | map(attribute='alias') | list %}
+    {% set found = run_query(
+        "select schema_name, table_name from duckdb_tables()
+        where
+            database_name = current_database() and schema_name in ('intermediate', 'applied', 'changes')
+            and starts_with(table_name, 'int_')"
+    ) %}
+    {% for schema, name in found.rows if name not in made %}
+        {% do run_query('drop table ' ~ adapter.quote(schema) ~ '.' ~ adapter.quote(name)) %}
+    {% endfor %}
 {% endmacro %}
 
 
@@ -161,4 +185,14 @@
     {%- else -%}
         true
     {%- endif -%}
+{% endmacro %}
+
+
+{#
+    The end of an incremental model whose rows come out of an aggregation, in no order: made whole, they are written in
+    the order of a day or instant, so that zone maps leave old ones unread when touched rows are looked up and replaced.
+    What a build appends is new anyway.
+#}
+{% macro in_order_of(column) %}
+    {%- if model.resource_type == 'model' and not works_in_place() %}order by {{ column }}{% endif -%}
 {% endmacro %}

@@ -57,10 +57,40 @@
 {% endmaterialization %}
 
 
-{# A view where a table is to be: `create or replace table` refuses to replace it. #}
+{#
+    A view of tables that are changed in place, which has itself no rows to change: it names those that differ, as such a
+    table does, so that tests read and a publish writes only them. Its query names no database, whose name is the file's:
+    a copy of the file has another.
+#}
+{% materialization incremental_view, adapter='duckdb' %}
+
+    {%- set target_relation = this.incorporate(type='view') -%}
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
+    {{ run_hooks(pre_hooks, inside_transaction=True) }}
+    {%- do clear_the_place_of(target_relation) -%}
+
+    {% call statement('main') -%}
+        {{ compare_contract(compiled_code) }}
+        create or replace view {{ target_relation }} as (
+            {{ get_select_subquery(compiled_code) if config.get('contract').enforced else compiled_code }}
+        );
+        {{ comments_on(target_relation) }}
+        {{ record_change() }}
+    {%- endcall %}
+
+    {{ run_hooks(post_hooks, inside_transaction=True) }}
+    {% do adapter.commit() %}
+    {{ run_hooks(post_hooks, inside_transaction=False) }}
+
+    {{ return({'relations': [target_relation]}) }}
+
+{% endmaterialization %}
+
+
+{# A view where a table is to be, or the other way round: `create or replace` refuses to replace it. #}
 {% macro clear_the_place_of(relation) %}
     {%- set existing_relation = load_cached_relation(relation) -%}
-    {%- if existing_relation is not none and not existing_relation.is_table -%}
+    {%- if existing_relation is not none and existing_relation.type != relation.type -%}
         {%- do adapter.drop_relation(existing_relation) -%}
     {%- endif -%}
 {% endmacro %}
@@ -70,13 +100,17 @@
     A contract is compared with the query where the project is not the one of the last build that passed: the same models
     give the same types.
 #}
-{% macro create_whole(relation, compiled_code) %}
-    {%- set has_contract = config.get('contract').enforced -%}
-    {%- if has_contract and run_query('/* the same wherever a build works in place */ select ' ~ last_tested_build()).columns[0].values()[0] is none -%}
+{% macro compare_contract(compiled_code) %}
+    {%- if config.get('contract').enforced and run_query('/* the same wherever a build works in place */ select ' ~ last_tested_build()).columns[0].values()[0] is none -%}
         {{ get_assert_columns_equivalent(compiled_code) }}
     {%- endif -%}
+{% endmacro %}
+
+
+{% macro create_whole(relation, compiled_code) %}
+    {{ compare_contract(compiled_code) }}
     create or replace table {{ relation }} as (
-        {{ get_select_subquery(compiled_code) if has_contract else compiled_code }}
+        {{ get_select_subquery(compiled_code) if config.get('contract').enforced else compiled_code }}
     );
     {{ comments_on(relation) }}
 {% endmacro %}
@@ -103,7 +137,7 @@
 {# The descriptions of a model and its columns as comments; as many statements. #}
 {% macro comments_on(relation) %}
     {% if config.persist_relation_docs() and model.description %}
-        comment on table {{ relation }} is {{ duckdb_escape_comment(model.description) }};
+        comment on {{ relation.type }} {{ relation }} is {{ duckdb_escape_comment(model.description) }};
     {% endif %}
     {% if config.persist_column_docs() %}
         {% for name, column in model.columns.items() if column.description %}

@@ -16,8 +16,8 @@
             select * from {{ relation }} as rows_of_table
             semi join {{ names_of(changes, relation) }} as changed_rows
                 on {% for column in changes.columns -%}
-                    {#- Equality of whole numbers lets DuckDB leave out row groups that hold no changed load. -#}
-                    rows_of_table.{{ column.name }} {{ '=' if column.is_integer else 'is not distinct from' }} changed_rows.{{ column.name }}
+                    {#- Equality of whole numbers and days lets DuckDB leave out row groups that hold no changed one. -#}
+                    rows_of_table.{{ column.name }} {{ '=' if column.is_ordered else 'is not distinct from' }} changed_rows.{{ column.name }}
                     {{- ' and ' if not loop.last }}
                 {%- else %} false {% endfor %}
         )
@@ -45,19 +45,20 @@
     {%- if changes.columns -%}
         (select distinct * exclude (build_id) from changes.{{ relation.identifier }} where build_id > {{ last_tested_build() }})
     {%- else -%}
-        (select null as nothing where false)
+        (select * from {{ relation }} where false)
     {%- endif -%}
 {% endmacro %}
 
 
 {#
-    The rows of a table that grows with events whose `key` is among those of `keys` (a CTE with a column of that name).
-    Those of the changed rows are at hand, and mostly they are all: then the whole table is not read. Where the changes
-    do not name rows by that key, a part of its rows may be unchanged: then the whole table is read.
+    The rows of a table that grows with events whose `columns` are among those of `keys` (a CTE with columns of these
+    names). Those of the changed rows are at hand, and mostly they are all: then the whole table is not read. Where the
+    changes do not name rows by these columns, a part of its rows may be unchanged: then the whole table is read.
 #}
-{% macro rows_with_keys(relation, key, keys) %}
+{% macro rows_with_keys(relation, columns, keys) %}
     {%- set changes = changes_to_test(relation) -%}
-    {%- if changes is none or key not in changes.columns | map(attribute='name') -%}
+    {%- set listed = columns | join(', ') -%}
+    {%- if changes is none or columns | reject('in', changes.columns | map(attribute='name') | list) | list -%}
         {{ relation }}
     {%- else -%}
         (
@@ -65,9 +66,9 @@
             union all
             select * from {{ relation }} as kept_rows
             semi join (
-                select {{ key }} from {{ keys }}
-                anti join {{ rows_to_test(relation) }} as changed_rows using ({{ key }})
-            ) as other_keys using ({{ key }})
+                select {{ listed }} from {{ keys }}
+                anti join {{ rows_to_test(relation) }} as changed_rows using ({{ listed }})
+            ) as other_keys using ({{ listed }})
         )
     {%- endif -%}
 {% endmacro %}
@@ -80,7 +81,7 @@
     {%- endif -%}
     {#- The others are made anew by every build: no need to ask. -#}
     {%- if not graph.nodes.values() | selectattr('alias', 'equalto', relation.identifier)
-            | selectattr('config.materialized', 'equalto', 'incremental') | list -%}
+            | selectattr('config.touched_by', 'defined') | list -%}
         {{ return(none) }}
     {%- endif -%}
     {%- set found = run_query(
@@ -91,8 +92,8 @@
                 where model = '" ~ relation.identifier ~ "' and build_id > " ~ last_tested_build() ~ "
             ), false) as is_partial,
             coalesce((
-                select string_agg(column_name || ':' || (data_type like '%INT%'), ',' order by data_type like '%INT%' desc, column_index)
-                from duckdb_columns()
+                select string_agg(column_name || ':' || is_ordered, ',' order by is_ordered desc, column_index)
+                from (select *, data_type like '%INT%' or data_type = 'DATE' as is_ordered from duckdb_columns())
                 where
                     database_name = current_database() and schema_name = 'changes'
                     and table_name = '" ~ relation.identifier ~ "' and column_name != 'build_id'
@@ -103,7 +104,7 @@
     {%- endif -%}
     {%- set columns = [] -%}
     {%- for column in found['columns'].split(',') if column -%}
-        {%- do columns.append({'name': column.split(':')[0], 'is_integer': column.split(':')[1] == 'true'}) -%}
+        {%- do columns.append({'name': column.split(':')[0], 'is_ordered': column.split(':')[1] == 'true'}) -%}
     {%- endfor -%}
     {{ return({'columns': columns}) }}
 {% endmacro %}

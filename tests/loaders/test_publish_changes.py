@@ -44,6 +44,13 @@ create table changes.usage_daily (build_id bigint, usage_daily_key varchar);
 """
 
 
+RELATIONS = """
+select database_name, schema_name, table_name, comment from duckdb_tables()
+union all
+select database_name, schema_name, view_name, comment from duckdb_views() where not internal
+"""
+
+
 class Warehouse:
     """A small work file whose builds are written by hand, as the project's macros record them."""
 
@@ -156,7 +163,7 @@ class Warehouse:
 
 
 def names(work: duckdb.DuckDBPyConnection, condition: str) -> list[str]:
-    return [name for (name,) in work.execute(f"select table_name from duckdb_tables() where {condition}").fetchall()]
+    return [name for (name,) in work.execute(f"select table_name from ({RELATIONS}) where {condition}").fetchall()]
 
 
 def described(work: duckdb.DuckDBPyConnection, table: str) -> list[tuple[Any, ...]]:
@@ -165,7 +172,7 @@ def described(work: duckdb.DuckDBPyConnection, table: str) -> list[tuple[Any, ..
     place = f"table_name = '{name}' and " + (
         "database_name = 'published'" if "published" in first else f"schema_name = '{first[0]}'"
     )
-    comment = work.execute(f"select comment from duckdb_tables() where {place}").fetchall()
+    comment = work.execute(f"select comment from ({RELATIONS}) where {place}").fetchall()
     columns = f"select column_name, data_type, comment from duckdb_columns() where {place} order by column_index"
     return comment + work.execute(columns).fetchall()
 
@@ -239,6 +246,29 @@ def test_table_with_other_columns_is_replaced(warehouse: Warehouse, sql: str, mo
     monkeypatch.setattr(published_tables, "_LARGE_PART", 1)
     warehouse.build(lambda work: work.execute(sql))
     assert warehouse.publish().changed_count == 1
+
+
+def test_view_is_published_as_a_table_of_which_the_named_rows_change(warehouse: Warehouse) -> None:
+    warehouse.do(
+        """
+        create view marts.loud_usage as select load_id, record_number, upper(name) as name from marts.usage_events;
+        comment on view marts.loud_usage is 'As a view says it.';
+        comment on column marts.loud_usage.name is 'In capitals.';
+        create table changes.loud_usage (build_id bigint, load_id bigint, record_number bigint);
+        """
+    )
+
+    def name_rows(work: duckdb.DuckDBPyConnection) -> None:
+        build = warehouse.build_id
+        work.execute("insert into changes.loud_usage from changes.usage_events where build_id = ?", [build])
+        work.execute("insert into raw.model_changes values (?, 'loud_usage', false)", [build])
+
+    warehouse.build(name_rows)
+    warehouse.publish()
+    warehouse.build(warehouse.touch(1), warehouse.append, name_rows)
+    assert warehouse.publish().changed_count == 2
+    warehouse.build(name_rows)
+    assert warehouse.publish().changed_count == 0
 
 
 def test_rows_stay_in_the_order_of_loads(warehouse: Warehouse) -> None:

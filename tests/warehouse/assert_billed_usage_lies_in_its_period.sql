@@ -15,7 +15,7 @@ outcomes as (
 
 usage_events as (
 
-    select * from {{ rows_with_keys(ref('usage_events'), 'usage_event_key', 'outcomes') }}
+    select * from {{ rows_with_keys(ref('usage_events'), ['load_id', 'file_number', 'record_number'], 'outcomes') }}
 
 ),
 
@@ -34,6 +34,10 @@ select
     periods.period_start_at,
     periods.period_end_at
 from outcomes
-inner join usage_events on outcomes.usage_event_key = usage_events.usage_event_key
+inner join usage_events
+    on
+        outcomes.load_id = usage_events.load_id
+        and outcomes.file_number = usage_events.file_number
+        and outcomes.record_number = usage_events.record_number
 inner join periods on outcomes.billing_period_key = periods.billing_period_key
 where usage_events.billed_at < periods.period_start_at or usage_events.billed_at >= periods.period_end_at

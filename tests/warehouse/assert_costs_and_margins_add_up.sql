@@ -1,9 +1,12 @@
 {#
-    Usage costs are those of usage_daily, margins hold every cost once and all revenue of customers, and each margin is
-    revenue less cost. A cost that is counted twice, or beside the wrong currency, makes a good customer look bad.
+    Usage costs are those of usage_daily and those that margins and metrics are made of, margins hold every cost once and
+    all revenue of customers, and each margin is revenue less cost. A cost that is counted twice, or beside the wrong
+    currency, makes a good customer look bad. An event's cost never changes: where only a part was built, counts show what
+    should have changed and did not.
 #}
 {% set is_partial = changes_to_test(ref('usage_daily')) is not none and changes_to_test(ref('usage_costs')) is not none %}
-{% set grain = 'organization_id, cost_currency' if is_partial else 'organization_id, customer_key, cost_currency' %}
+{% set grain = 'cost_currency' if is_partial else 'organization_id, customer_key, cost_currency' %}
+{% set grain_of_days = 'cost_currency' if is_partial else 'organization_id, cost_currency' %}
 
 with
 
@@ -11,8 +14,10 @@ daily_costs as (
 
     select
         {{ grain }},
-        sum(event_count) as event_count,
-        coalesce(sum(cost_amount), 0) as cost_amount
+        {%- if not is_partial %}
+        coalesce(sum(cost_amount), 0) as cost_amount,
+        {%- endif %}
+        sum(event_count) as event_count
     from {{ ref('usage_daily') }}
     group by {{ grain }}
 
@@ -22,8 +27,10 @@ usage_costs as (
 
     select
         {{ grain }},
-        sum(event_count) as event_count,
-        coalesce(sum(cost_amount), 0) as cost_amount
+        {%- if not is_partial %}
+        coalesce(sum(cost_amount), 0) as cost_amount,
+        {%- endif %}
+        sum(event_count) as event_count
     from {{ ref('usage_costs') }}
     group by {{ grain }}
 
@@ -45,13 +52,57 @@ only_in_costs as (
 
 ),
 
+costs_by_day as (
+
+    select
+        {{ grain_of_days }},
+        {%- if not is_partial %}
+        sum(cost_amount) as cost_amount,
+        {%- endif %}
+        sum(event_count) as event_count,
+        sum(polar_id_event_count) as polar_id_event_count
+    from {{ ref('int_usage_costs_daily') }}
+    group by {{ grain_of_days }}
+
+),
+
+costs_by_model as (
+
+    select
+        {{ grain_of_days }},
+        {%- if not is_partial %}
+        sum(cost_amount) as cost_amount,
+        {%- endif %}
+        sum(event_count) as event_count,
+        sum(polar_id_event_count) as polar_id_event_count
+    from {{ ref('int_usage_costs') }}
+    group by {{ grain_of_days }}
+
+),
+
+only_by_day as (
+
+    select * from costs_by_day
+    except
+    select * from costs_by_model
+
+),
+
+only_by_model as (
+
+    select * from costs_by_model
+    except
+    select * from costs_by_day
+
+),
+
 cost_totals as (
 
     select
         organization_id,
         cost_currency as currency,
         sum(cost_amount) as cost_amount
-    from usage_costs
+    from {{ ref('int_usage_costs_daily') }}
     where cost_currency is not null
     group by organization_id, cost_currency
 
@@ -105,13 +156,25 @@ margin_revenues as (
 
 select
     'costs_of_days' as claim,
-    organization_id,
+    {{ "'any'" if is_partial else 'organization_id' }} as organization_id,
     cost_currency as currency
 from only_in_daily
 union all
 select
+    'events_of_days' as claim,
+    {{ "'any'" if is_partial else 'organization_id' }} as organization_id,
+    cost_currency as currency
+from only_by_day
+union all
+select
+    'events_of_days' as claim,
+    {{ "'any'" if is_partial else 'organization_id' }} as organization_id,
+    cost_currency as currency
+from only_by_model
+union all
+select
     'costs_of_days' as claim,
-    organization_id,
+    {{ "'any'" if is_partial else 'organization_id' }} as organization_id,
     cost_currency as currency
 from only_in_costs
 union all

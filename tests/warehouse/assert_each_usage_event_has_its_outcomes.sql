@@ -1,66 +1,88 @@
 {#
-    Every usage event has an outcome on each meter it passes or one `no_meter` row, never both and never two for one meter.
-    An event without an outcome is money that nobody misses; one with two is charged twice. Events that changed, or whose
-    outcomes did, are enough, those that are gone included: the others have the outcomes that they had.
+    Every usage event has an outcome on each meter it passes or one `no_meter` row, never both, and each outcome is that
+    of an event. Never two for one meter: billing_outcome_key is a hash over event and meter, and unique. An event without
+    an outcome is money that nobody misses; one with two is charged twice. Events that changed, or whose outcomes did, are
+    enough, those that are gone included: the others have the outcomes that they had. Events are looked up by their place,
+    which leaves the others unread.
 #}
+{% set place = ['load_id', 'file_number', 'record_number'] %}
+{% set listed = place | join(', ') %}
+{% set usage_events, outcomes = ref('usage_events'), ref('billing_outcomes') %}
+{% set is_partial = changes_to_test(usage_events) is not none and changes_to_test(outcomes) is not none %}
 
 with
 
-{% set changes = changes_to_test(ref('usage_events')) %}
-
+{% if is_partial %}
 events_to_test as (
 
-    select usage_event_key from {{ rows_to_test(ref('usage_events')) }}
+    select {{ listed }} from {{ changed_names(usage_events) }}
     union
-    select usage_event_key from {{ rows_to_test(ref('billing_outcomes')) }}
-    {% if changes is not none and 'usage_event_key' in changes.columns | map(attribute='name') -%}
-        union
-        select usage_event_key from {{ changed_names(ref('usage_events')) }}
-    {%- endif %}
+    select {{ listed }} from {{ changed_names(outcomes) }}
 
 ),
+{% endif %}
 
 usage_events as (
 
-    select events.*
-    from {{ rows_with_keys(ref('usage_events'), 'usage_event_key', 'events_to_test') }} as events
-    semi join events_to_test on events.usage_event_key = events_to_test.usage_event_key
+    select {{ listed }}, usage_event_key, organization_id
+    {% if is_partial -%}
+        from {{ rows_with_keys(usage_events, place, 'events_to_test') }}
+        semi join events_to_test using ({{ listed }})
+    {%- else -%}
+        from {{ usage_events }}
+    {%- endif %}
 
 ),
 
 outcomes as (
 
-    select outcomes.*
-    from {{ rows_with_keys(ref('billing_outcomes'), 'usage_event_key', 'events_to_test') }} as outcomes
-    semi join events_to_test on outcomes.usage_event_key = events_to_test.usage_event_key
+    select {{ listed }}, usage_event_key, organization_id, meter_id, outcome
+    {% if is_partial -%}
+        from {{ rows_with_keys(outcomes, place, 'events_to_test') }}
+        semi join events_to_test using ({{ listed }})
+    {%- else -%}
+        from {{ outcomes }}
+    {%- endif %}
 
 ),
 
 outcomes_per_event as (
 
     select
-        usage_event_key,
+        {{ listed }},
         count(*) as outcome_count,
         count(meter_id) as metered_count,
-        count(distinct meter_id) as meter_count,
         count(*) filter (where outcome = 'no_meter') as no_meter_count
     from outcomes
-    group by usage_event_key
+    group by {{ listed }}
 
 )
 
 select
-    coalesce(usage_events.usage_event_key, outcomes_per_event.usage_event_key) as usage_event_key,
-    usage_events.organization_id,
-    usage_events.event_name,
+    {% for column in place %}coalesce(usage_events.{{ column }}, outcomes_per_event.{{ column }}) as {{ column }},
+    {% endfor -%}
+    usage_events.usage_event_key,
     outcomes_per_event.outcome_count,
-    outcomes_per_event.meter_count,
+    outcomes_per_event.metered_count,
     outcomes_per_event.no_meter_count
 from usage_events
-full outer join outcomes_per_event on usage_events.usage_event_key = outcomes_per_event.usage_event_key
+full outer join outcomes_per_event
+    on {% for column in place %}usage_events.{{ column }} = outcomes_per_event.{{ column }}{{ ' and ' if not loop.last }}{% endfor %}
 where
     usage_events.usage_event_key is null
-    or outcomes_per_event.usage_event_key is null
-    or outcomes_per_event.metered_count != outcomes_per_event.meter_count
+    or outcomes_per_event.outcome_count is null
     or outcomes_per_event.no_meter_count != outcomes_per_event.outcome_count - outcomes_per_event.metered_count
-    or outcomes_per_event.outcome_count != greatest(1, outcomes_per_event.meter_count)
+    or outcomes_per_event.no_meter_count != case when outcomes_per_event.metered_count = 0 then 1 else 0 end
+union all
+select
+    {{ listed }},
+    outcomes.usage_event_key,
+    null as outcome_count,
+    null as metered_count,
+    null as no_meter_count
+from outcomes
+anti join usage_events
+    on
+        {% for column in place %}outcomes.{{ column }} = usage_events.{{ column }} and {% endfor %}
+        outcomes.usage_event_key = usage_events.usage_event_key
+        and outcomes.organization_id = usage_events.organization_id

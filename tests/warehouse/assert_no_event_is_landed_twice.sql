@@ -19,9 +19,12 @@ new_keys as (
 
 ),
 
+{# The loads to look into: nearly always none. #}
 repeated_hashes as (
 
-    select event_keys.key_hash
+    select
+        event_keys.key_hash,
+        list(distinct event_keys.load_id) as load_ids
     from event_keys
     semi join new_keys on event_keys.key_hash = new_keys.key_hash
     group by event_keys.key_hash
@@ -29,14 +32,12 @@ repeated_hashes as (
 
 ),
 
-{# The loads to look into: nearly always none. #}
 repeated_keys as (
 
-    select distinct
-        event_keys.load_id,
-        event_keys.key_hash
-    from event_keys
-    semi join repeated_hashes on event_keys.key_hash = repeated_hashes.key_hash
+    select
+        key_hash,
+        unnest(load_ids) as load_id
+    from repeated_hashes
 
 ),
 

@@ -2,107 +2,177 @@
     The traces hold each event that has a root, once, with all of its cost. A trace that loses a child makes an agent's
     run look cheaper than it was. A trace in two currencies has no cost of its own; its steps have.
     Traces with changed events or rows are compared one by one: with their changed events, and where those are not all,
-    with all. The others are as they were, which the sums of all traces show.
+    with all. The others are as they were, which the sums of all traces show; an event's cost never changes, so where only a
+    part is compared counts are enough. Traces are told apart by their root's place: whole numbers, which leave
+    the rows of other loads unread.
 #}
+{% set place = ['load_id', 'file_number', 'record_number'] %}
+{% set listed = place | join(', ') %}
+{% set usage_events, traces, costs = ref('int_usage_events_attributed'), ref('event_traces'), ref('event_trace_costs') %}
+{% set is_partial = changes_to_test(usage_events) is not none and changes_to_test(traces) is not none and changes_to_test(costs) is not none %}
+{% set currency, cost = ('null', 'null') if is_partial else ('cost_currency', 'sum(cost_amount)') %}
 
 with
 
+{% if is_partial %}
 changed_events as (
 
     select
-        root_event_key,
+        {%- for column in place %}
+        case when names_parent then root_{{ column }} else {{ column }} end as {{ column }},
+        {%- endfor %}
         cost_currency,
         cost_amount
-    from {{ rows_to_test(ref('usage_events')) }}
-    where not is_orphan
-
-),
-
-changed_costs as (
-
-    select * from {{ rows_to_test(ref('event_trace_costs')) }}
+    from {{ rows_to_test(usage_events) }}
+    where not names_parent or root_event_key is not null
 
 ),
 
 roots_to_test as (
 
-    select root_event_key from changed_events
+    select {{ listed }} from changed_events
     union
-    select root_event_key from {{ rows_to_test(ref('event_traces')) }}
+    select {{ listed }} from {{ changed_names(traces) }}
     union
-    select root_event_key from changed_costs
+    select {{ listed }} from {{ changed_names(costs) }}
 
 ),
 
 traces as (
 
     select traces.*
-    from {{ rows_with_keys(ref('event_traces'), 'root_event_key', 'roots_to_test') }} as traces
-    semi join roots_to_test on traces.root_event_key = roots_to_test.root_event_key
+    from {{ rows_with_keys(traces, place, 'roots_to_test') }} as traces
+    semi join roots_to_test using ({{ listed }})
 
 ),
 
 costs as (
 
-    select
-        costs.root_event_key,
-        sum(costs.event_count) as event_count,
-        coalesce(
-            list(distinct costs.cost_currency order by costs.cost_currency) filter (where costs.cost_currency is not null), []
-        ) as currencies,
-        sum(costs.cost_amount) as cost_amount
-    from {{ rows_with_keys(ref('event_trace_costs'), 'root_event_key', 'roots_to_test') }} as costs
-    semi join roots_to_test on costs.root_event_key = roots_to_test.root_event_key
-    group by costs.root_event_key
+    select costs.*
+    from {{ rows_with_keys(costs, place, 'roots_to_test') }} as costs
+    semi join roots_to_test using ({{ listed }})
 
 ),
 
 changed_counts as (
 
     select
-        root_event_key,
+        {{ listed }},
         count(*) as event_count
     from changed_events
-    group by root_event_key
+    group by {{ listed }}
 
 ),
 
 {# Of whose events a part is unchanged: their trace counts more events than changed. #}
 partly_changed_roots as (
 
-    select roots_to_test.root_event_key
+    select {{ listed }}
     from roots_to_test
-    left join traces on roots_to_test.root_event_key = traces.root_event_key
-    left join changed_counts on roots_to_test.root_event_key = changed_counts.root_event_key
+    left join traces using ({{ listed }})
+    left join changed_counts using ({{ listed }})
     where traces.event_count is distinct from changed_counts.event_count
 
 ),
 
-events_of_roots as (
+events as (
 
-    select changed_events.*
-    from changed_events
-    anti join partly_changed_roots on changed_events.root_event_key = partly_changed_roots.root_event_key
+    select * from changed_events
+    anti join partly_changed_roots using ({{ listed }})
+    union all
+    select {{ listed }}, cost_currency, cost_amount from {{ usage_events }}
+    semi join partly_changed_roots using ({{ listed }})
+    where not names_parent
     union all
     select
-        usage_events.root_event_key,
-        usage_events.cost_currency,
-        usage_events.cost_amount
-    from {{ ref('usage_events') }} as usage_events
-    semi join partly_changed_roots on usage_events.root_event_key = partly_changed_roots.root_event_key
-    where not usage_events.is_orphan
+        children.root_load_id as load_id,
+        children.root_file_number as file_number,
+        children.root_record_number as record_number,
+        children.cost_currency,
+        children.cost_amount
+    from {{ usage_events }} as children
+    semi join partly_changed_roots
+        on
+            children.root_load_id = partly_changed_roots.load_id
+            and children.root_file_number = partly_changed_roots.file_number
+            and children.root_record_number = partly_changed_roots.record_number
+    where children.names_parent
+
+),
+roots as (
+
+    select {{ listed }}, usage_event_key, organization_id from {{ rows_with_keys(usage_events, place, 'roots_to_test') }}
+    semi join roots_to_test using ({{ listed }})
+    where not names_parent
+
+),
+{% else %}
+traces as (
+
+    select * from {{ traces }}
+
+),
+
+costs as (
+
+    select * from {{ costs }}
 
 ),
 
 events as (
 
     select
-        root_event_key,
+        {%- for column in place %}
+        case when names_parent then root_{{ column }} else {{ column }} end as {{ column }},
+        {%- endfor %}
+        cost_currency,
+        cost_amount
+    from {{ usage_events }}
+    where not names_parent or root_event_key is not null
+
+),
+
+roots as (
+
+    select {{ listed }}, usage_event_key, organization_id from {{ usage_events }}
+    where not names_parent
+
+),
+{% endif %}
+
+events_by_currency as (
+
+    select
+        {{ listed }},
+        cost_currency,
         count(*) as event_count,
-        coalesce(list(distinct cost_currency order by cost_currency) filter (where cost_currency is not null), []) as currencies,
         sum(cost_amount) as cost_amount
-    from events_of_roots
-    group by root_event_key
+    from events
+    group by {{ listed }}, cost_currency
+
+),
+
+costs_by_currency as (
+
+    select
+        {{ listed }},
+        cost_currency,
+        sum(event_count) as event_count,
+        sum(cost_amount) as cost_amount
+    from costs
+    group by {{ listed }}, cost_currency
+
+),
+
+events_by_trace as (
+
+    select
+        {{ listed }},
+        sum(event_count) as event_count,
+        {# One row for each currency: as many are not null as there are. #}
+        case when count(cost_currency) <= 1 then sum(cost_amount) end as cost_amount
+    from events_by_currency
+    group by {{ listed }}
 
 ),
 
@@ -110,84 +180,109 @@ totals as (
 
     select
         'usage_events' as table_name,
-        cost_currency,
+        {{ currency }} as cost_currency,
         count(*) as event_count,
-        sum(cost_amount) as cost_amount
-    from {{ ref('usage_events') }}
-    where not is_orphan
-    group by cost_currency
+        {{ cost }} as cost_amount
+    from {{ usage_events }}
+    where not names_parent or root_load_id is not null
+    group by all
     union all
     select
         'event_trace_costs' as table_name,
-        cost_currency,
+        {{ currency }} as cost_currency,
         sum(event_count) as event_count,
-        sum(cost_amount) as cost_amount
+        {{ cost }} as cost_amount
     from {{ ref('event_trace_costs') }}
-    group by cost_currency
-
-),
-
-differing_totals as (
-
-    select
-        'all, in ' || coalesce(cost_currency, 'no currency') as root_event_key,
-        max(event_count) filter (where table_name = 'usage_events') as event_count,
-        max(event_count) filter (where table_name = 'event_trace_costs') as cost_event_count,
-        max(cost_amount) filter (where table_name = 'usage_events') as cost_amount,
-        max(cost_amount) filter (where table_name = 'event_trace_costs') as summed_cost_amount
-    from totals
-    group by cost_currency
-    having
-        count(*) != 2
-        or min(event_count) != max(event_count)
-        or min(cost_amount) != max(cost_amount)
+    group by all
 
 ),
 
 trace_totals as (
 
     select
-        (select count(*) filter (where not is_orphan) from {{ ref('usage_events') }}) as event_count,
-        coalesce((select sum(event_count) from {{ ref('event_traces') }}), 0) as trace_event_count
+        sum(event_count) filter (where table_name = 'usage_events') as event_count,
+        (select sum(event_count) from {{ ref('event_traces') }}) as trace_event_count
+    from totals
 
 )
 
 select
-    events.root_event_key,
-    events.event_count,
-    traces.event_count as trace_event_count,
-    costs.event_count as cost_event_count,
-    events.cost_amount,
-    traces.cost_amount as trace_cost_amount,
-    costs.cost_amount as summed_cost_amount
-from events
-full outer join traces on events.root_event_key = traces.root_event_key
-full outer join costs on coalesce(events.root_event_key, traces.root_event_key) = costs.root_event_key
+    {% for column in place %}coalesce(events_by_currency.{{ column }}, costs_by_currency.{{ column }}) as {{ column }},{% endfor %}
+    'usage_events and event_trace_costs' as difference_between,
+    coalesce(events_by_currency.cost_currency, costs_by_currency.cost_currency) as cost_currency,
+    events_by_currency.event_count,
+    costs_by_currency.event_count as other_event_count,
+    events_by_currency.cost_amount,
+    costs_by_currency.cost_amount as other_cost_amount
+from events_by_currency
+full outer join costs_by_currency
+    on
+        {% for column in place %}events_by_currency.{{ column }} = costs_by_currency.{{ column }} and {% endfor %}
+        coalesce(events_by_currency.cost_currency, '') = coalesce(costs_by_currency.cost_currency, '')
 where
-    events.event_count is distinct from traces.event_count
-    or events.event_count is distinct from costs.event_count
-    or events.currencies is distinct from costs.currencies
-    or events.cost_amount is distinct from costs.cost_amount
-    or (len(events.currencies) <= 1 and events.cost_amount is distinct from traces.cost_amount)
-    or (len(events.currencies) > 1 and traces.cost_amount is not null)
+    events_by_currency.event_count is distinct from costs_by_currency.event_count
+    or events_by_currency.cost_amount is distinct from costs_by_currency.cost_amount
 union all
 select
-    root_event_key,
-    event_count,
-    null as trace_event_count,
-    cost_event_count,
-    cost_amount,
-    null as trace_cost_amount,
-    summed_cost_amount
-from differing_totals
+    {% for column in place %}coalesce(events_by_trace.{{ column }}, traces.{{ column }}) as {{ column }},{% endfor %}
+    'usage_events and event_traces' as difference_between,
+    traces.cost_currency,
+    events_by_trace.event_count,
+    traces.event_count as other_event_count,
+    events_by_trace.cost_amount,
+    traces.cost_amount as other_cost_amount
+from events_by_trace
+full outer join traces
+    on {% for column in place %}events_by_trace.{{ column }} = traces.{{ column }}{{ ' and ' if not loop.last }}{% endfor %}
+where
+    events_by_trace.event_count is distinct from traces.event_count
+    or events_by_trace.cost_amount is distinct from traces.cost_amount
 union all
 select
-    'all' as root_event_key,
-    event_count,
-    trace_event_count,
-    null as cost_event_count,
+    {{ listed }},
+    'root_event_key of ' || keys.table_name as difference_between,
+    null as cost_currency,
+    null as event_count,
+    null as other_event_count,
     null as cost_amount,
-    null as trace_cost_amount,
-    null as summed_cost_amount
+    null as other_cost_amount
+from (
+    select 'event_traces' as table_name, {{ listed }}, root_event_key as usage_event_key, organization_id from traces
+    union all
+    select 'event_trace_costs' as table_name, {{ listed }}, root_event_key as usage_event_key, organization_id from costs
+) as keys
+anti join roots
+    on
+        {% for column in place %}keys.{{ column }} = roots.{{ column }} and {% endfor %}
+        keys.usage_event_key = roots.usage_event_key
+        and keys.organization_id = roots.organization_id
+union all
+select
+    null as load_id,
+    null as file_number,
+    null as record_number,
+    'all usage_events and event_trace_costs' as difference_between,
+    cost_currency,
+    max(event_count) filter (where table_name = 'usage_events') as event_count,
+    max(event_count) filter (where table_name = 'event_trace_costs') as other_event_count,
+    max(cost_amount) filter (where table_name = 'usage_events') as cost_amount,
+    max(cost_amount) filter (where table_name = 'event_trace_costs') as other_cost_amount
+from totals
+group by cost_currency
+having
+    count(*) != 2
+    or min(event_count) != max(event_count)
+    or min(cost_amount) != max(cost_amount)
+union all
+select
+    null as load_id,
+    null as file_number,
+    null as record_number,
+    'all usage_events and event_traces' as difference_between,
+    null as cost_currency,
+    event_count,
+    trace_event_count as other_event_count,
+    null as cost_amount,
+    null as other_cost_amount
 from trace_totals
-where event_count != trace_event_count
+where event_count is distinct from trace_event_count

@@ -1,11 +1,11 @@
 {#
     Per customer and cost currency the daily table has the cost and tokens of its events, to the last of 12 decimals.
-    A daily table that drifts from the events makes margins that nobody can trace. Where a build only changed a part, the
-    sums are by organization and currency, which needs no lookup of an event's customer, and each customer's events are
-    counted against `customers`.
+    A daily table that drifts from the events makes margins that nobody can trace. Where a build only changed a part, what
+    it should have changed and did not is looked for in counts by currency: an event's cost and tokens never change. Each
+    customer's events are counted against `customers`, each organization's in every layer.
 #}
 {% set is_partial = changes_to_test(ref('usage_events')) is not none and changes_to_test(ref('usage_daily')) is not none %}
-{% set grain = 'organization_id, cost_currency' if is_partial else 'organization_id, customer_key, cost_currency' %}
+{% set grain = 'cost_currency' if is_partial else 'organization_id, customer_key, cost_currency' %}
 
 with
 
@@ -13,11 +13,13 @@ usage_events as (
 
     select
         {{ grain }},
-        count(*) as event_count,
-        sum(cost_amount) as cost_amount,
+        {%- if not is_partial %}
         sum(llm_input_tokens) as llm_input_tokens,
         sum(llm_output_tokens) as llm_output_tokens,
-        sum(llm_total_tokens) as llm_total_tokens
+        sum(llm_total_tokens) as llm_total_tokens,
+        sum(cost_amount) as cost_amount,
+        {%- endif %}
+        count(*) as event_count
     from {{ ref('usage_events') }}
     group by {{ grain }}
 
@@ -27,11 +29,13 @@ usage_daily as (
 
     select
         {{ grain }},
-        sum(event_count) as event_count,
-        sum(cost_amount) as cost_amount,
+        {%- if not is_partial %}
         sum(llm_input_tokens) as llm_input_tokens,
         sum(llm_output_tokens) as llm_output_tokens,
-        sum(llm_total_tokens) as llm_total_tokens
+        sum(llm_total_tokens) as llm_total_tokens,
+        sum(cost_amount) as cost_amount,
+        {%- endif %}
+        sum(event_count) as event_count
     from {{ ref('usage_daily') }}
     group by {{ grain }}
 

@@ -6,21 +6,16 @@
 
 {% if not works_in_place() %}
 
-select
-    load_id,
-    file_number,
-    record_number,
-    usage_event_key
-from {{ ref('int_usage_events_of_customers') }}
+select {{ place | join(', ') }} from {{ ref('int_routing_touched') }}
 where
     false
-    and load_id in (select load_id from {{ ref('int_routing_touched') }})
     and 1 in (select load_id from {{ ref('int_metered_events_routed') }})
     and 'x' in (select organization_id from {{ ref('int_billing_periods_settled') }})
     and 'x' in (select organization_id from {{ ref('int_prices_known') }})
     and 'x' in (select organization_id from {{ ref('int_reference_prices') }})
 
 {% else %}
+{% set changed_periods = differing_rows('int_billing_periods_settled', ['billing_period_key', 'order_key', 'is_closed', 'period_start_at', 'period_end_at']) %}
 
 with
 
@@ -33,7 +28,7 @@ routed_events as not materialized (
 
 changed_periods as (
 
-    {{ differing_rows('int_billing_periods_settled', ['billing_period_key', 'order_key', 'is_closed', 'period_start_at', 'period_end_at']) }}
+    {{ changed_periods }}
 
 ),
 
@@ -54,32 +49,21 @@ changed_references as (
 
     {{ differing_rows('int_reference_prices', ['organization_id', 'meter_id', 'unit_amount', 'currency']) }}
 
-),
-
-places as (
-
-    select {{ place | join(', ') }} from {{ ref('int_routing_touched') }}
-    union
-    select {{ place | join(', ') }} from routed_events
-    semi join changed_periods using (billing_period_key)
-    where received_at between (select min(period_start_at) from changed_periods) and (select max(period_end_at) from changed_periods)
-    union
-    select {{ place | join(', ') }} from routed_events
-    semi join changed_prices using (organization_id, price_id)
-    union
-    select {{ place | join(', ') }} from routed_events
-    semi join changed_references using (organization_id, meter_id)
-    anti join prices using (organization_id, price_id)
-
 )
 
-{# With the event's key, which tests of outcomes ask for; also of events that are no usage any more. #}
-select
-    events_of_customers.load_id,
-    events_of_customers.file_number,
-    events_of_customers.record_number,
-    events_of_customers.usage_event_key
-from {{ ref('int_usage_events_of_customers') }} as events_of_customers
-semi join places using (load_id, file_number, record_number)
+select {{ place | join(', ') }} from {{ ref('int_routing_touched') }}
+union
+select {{ place | join(', ') }} from routed_events
+semi join changed_periods using (billing_period_key)
+where
+    received_at between {{ value_of('select min(period_start_at) from (' ~ changed_periods ~ ')') }}
+    and {{ value_of('select max(period_end_at) from (' ~ changed_periods ~ ')') }}
+union
+select {{ place | join(', ') }} from routed_events
+semi join changed_prices using (organization_id, price_id)
+union
+select {{ place | join(', ') }} from routed_events
+semi join changed_references using (organization_id, meter_id)
+anti join prices using (organization_id, price_id)
 
 {% endif %}

@@ -11,5 +11,5 @@ select distinct
     customer_key,
     external_member_id,
     member_id
-from {{ ref('int_usage_events_of_customers') }}{{ touched_only('int_usage_events_touched', ['load_id']) }}
+from {{ ref('int_usage_events_counted') }}{{ touched_only('int_usage_events_touched', ['load_id']) }}
 where is_counted and member_id is not null and external_member_id is not null

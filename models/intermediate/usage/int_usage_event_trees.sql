@@ -16,6 +16,7 @@ usage_events as not materialized (
         file_number,
         record_number,
         organization_id,
+        struct_pack(load_id := load_id, file_number := file_number, record_number := record_number) as place,
         usage_event_key,
         external_id,
         event_id,
@@ -58,7 +59,7 @@ parents_by_external_id as (
         min(nameable_events.usage_event_key) as parent_event_key,
         {# Polar keeps external ids unique; an export that does not must not double the children. #}
         arg_min(nameable_events.parent_reference is null, nameable_events.usage_event_key) as is_root,
-        arg_min(nameable_events.load_id, nameable_events.usage_event_key) as parent_load_id
+        arg_min(nameable_events.place, nameable_events.usage_event_key) as parent_place
     from nameable_events
     inner join named_parents
         on
@@ -75,7 +76,7 @@ parents_by_id as (
         named_parents.parent_reference,
         min(nameable_events.usage_event_key) as parent_event_key,
         arg_min(nameable_events.parent_reference is null, nameable_events.usage_event_key) as is_root,
-        arg_min(nameable_events.load_id, nameable_events.usage_event_key) as parent_load_id
+        arg_min(nameable_events.place, nameable_events.usage_event_key) as parent_place
     from nameable_events
     inner join named_parents
         on
@@ -85,7 +86,7 @@ parents_by_id as (
 
 ),
 
-links as (
+named_links as (
 
     select
         children.load_id,
@@ -97,9 +98,9 @@ links as (
         {{ name_hash('children.organization_id', 'children.parent_reference') }} as reference_hash,
         coalesce(parents_by_external_id.parent_event_key, parents_by_id.parent_event_key) as parent_event_key,
         case
-            when parents_by_external_id.parent_event_key is not null then parents_by_external_id.parent_load_id
-            else parents_by_id.parent_load_id
-        end as parent_load_id,
+            when parents_by_external_id.parent_event_key is not null then parents_by_external_id.parent_place
+            else parents_by_id.parent_place
+        end as parent_place,
         coalesce(parents_by_external_id.is_root, parents_by_id.is_root) as has_root_as_parent
     from children
     left join parents_by_external_id
@@ -113,6 +114,17 @@ links as (
 
 ),
 
+{# An event that names itself has no parent. #}
+links as (
+
+    select
+        * exclude (parent_event_key, parent_place),
+        case when parent_event_key != usage_event_key then parent_event_key end as parent_event_key,
+        case when parent_event_key != usage_event_key then parent_place end as parent_place
+    from named_links
+
+),
+
 {# Trees that this build does not touch, as far as a touched child hangs on them. #}
 standing_trees as (
 
@@ -120,20 +132,21 @@ standing_trees as (
     select
         trees.usage_event_key,
         trees.root_event_key,
-        trees.root_load_id,
+        struct_pack(load_id := trees.root_load_id, file_number := trees.root_file_number, record_number := trees.root_record_number) as root_place,
         trees.depth
     from {{ this }} as trees
     semi join links
         on
-            trees.load_id = links.parent_load_id
-            and trees.usage_event_key = links.parent_event_key
+            trees.load_id = links.parent_place.load_id
+            and trees.file_number = links.parent_place.file_number
+            and trees.record_number = links.parent_place.record_number
     anti join links as touched_links on trees.usage_event_key = touched_links.usage_event_key
     where trees.root_event_key is not null
     {% else %}
     select
         cast(null as varchar) as usage_event_key,
         cast(null as varchar) as root_event_key,
-        cast(null as bigint) as root_load_id,
+        cast(null as struct(load_id bigint, file_number integer, record_number bigint)) as root_place,
         cast(null as integer) as depth
     where false
     {% endif %}
@@ -145,7 +158,7 @@ rooted_links as (
     select
         usage_event_key,
         parent_event_key as root_event_key,
-        parent_load_id as root_load_id,
+        parent_place as root_place,
         1 as depth
     from links
     where has_root_as_parent
@@ -153,7 +166,7 @@ rooted_links as (
     select
         links.usage_event_key,
         standing_trees.root_event_key,
-        standing_trees.root_load_id,
+        standing_trees.root_place,
         standing_trees.depth + 1 as depth
     from links
     inner join standing_trees on links.parent_event_key = standing_trees.usage_event_key
@@ -162,7 +175,7 @@ rooted_links as (
     select
         links.usage_event_key,
         rooted_links.root_event_key,
-        rooted_links.root_load_id,
+        rooted_links.root_place,
         rooted_links.depth + 1 as depth
     from links
     inner join rooted_links on links.parent_event_key = rooted_links.usage_event_key
@@ -180,9 +193,14 @@ trees as (
         links.usage_event_key,
         links.parent_reference,
         links.reference_hash,
-        nullif(links.parent_event_key, links.usage_event_key) as parent_event_key,
+        links.parent_event_key,
+        links.parent_place.load_id as parent_load_id,
+        links.parent_place.file_number as parent_file_number,
+        links.parent_place.record_number as parent_record_number,
         rooted_links.root_event_key,
-        rooted_links.root_load_id,
+        rooted_links.root_place.load_id as root_load_id,
+        rooted_links.root_place.file_number as root_file_number,
+        rooted_links.root_place.record_number as root_record_number,
         rooted_links.depth
     from links
     left join rooted_links on links.usage_event_key = rooted_links.usage_event_key

@@ -1,21 +1,20 @@
+{#
+    Joined as it is written: the contents, which are wide, go by what was decided of them, of which DuckDB makes its hash
+    tables. Left to itself it would hold all contents in memory.
+#}
 {{ config(
-    materialized='incremental', touched_by='int_usage_events_changed'
+    materialized='incremental', touched_by='int_usage_events_changed',
+    pre_hook="set disabled_optimizers = 'join_order,build_side_probe_side'",
+    post_hook="reset disabled_optimizers"
 ) }}
 
-{# One row per usage event that counts, with its customer and member and everything it carries. #}
+{# One row per usage event that counts, with its customer, member and tree and everything it carries. #}
 
 with
 
 usage_events as (
 
     select * from {{ ref('int_usage_events_counted') }}{{ touched_only('int_usage_events_changed') }}
-    where is_counted
-
-),
-
-events_of_customers as (
-
-    select * from {{ ref('int_usage_events_of_customers') }}{{ touched_only('int_usage_events_changed') }}
     where is_counted
 
 ),
@@ -30,32 +29,49 @@ members as (
 
     select * from {{ ref('int_members_paired') }}
 
+),
+
+trees as (
+
+    select * from {{ ref('int_usage_event_trees') }}{{ touched_only('int_usage_events_changed') }}
+
 )
 
 select
-    usage_events.load_id,
-    usage_events.file_number,
-    usage_events.record_number,
-    usage_events.usage_event_key,
-    usage_events.organization_id,
-    usage_events.event_id,
+    contents.load_id,
+    contents.file_number,
+    contents.record_number,
+    contents.usage_event_key,
+    contents.organization_id,
+    contents.event_id,
     usage_events.external_id,
-    usage_events.event_name,
-    usage_events.external_customer_id,
-    usage_events.external_member_id,
-    events_of_customers.known_customer_id,
-    events_of_customers.customer_id,
-    events_of_customers.customer_key,
-    events_of_customers.attribution,
-    coalesce(usage_events.member_id, members.member_id) as member_id,
+    contents.event_name,
+    contents.external_customer_id,
+    contents.external_member_id,
+    usage_events.known_customer_id,
+    usage_events.customer_id,
+    usage_events.customer_key,
+    usage_events.attribution,
+    coalesce(contents.member_id, members.member_id) as member_id,
     {# A member seen under both ids is one member. #}
     case
-        when coalesce(usage_events.member_id, members.member_id) is not null
-            then {{ surrogate_key(["'member'", 'usage_events.organization_id', 'events_of_customers.customer_key', 'coalesce(usage_events.member_id, members.member_id)']) }}
-        when usage_events.external_member_id is not null
-            then {{ surrogate_key(["'external_member'", 'usage_events.organization_id', 'events_of_customers.customer_key', 'usage_events.external_member_id']) }}
+        when coalesce(contents.member_id, members.member_id) is not null
+            then {{ surrogate_key(["'member'", 'contents.organization_id', 'usage_events.customer_key', 'coalesce(contents.member_id, members.member_id)']) }}
+        when contents.external_member_id is not null
+            then {{ surrogate_key(["'external_member'", 'contents.organization_id', 'usage_events.customer_key', 'contents.external_member_id']) }}
         else 'unattributed'
     end as member_key,
+    {# Of an event that names a parent; the others are their own root, and carry nothing. #}
+    trees.usage_event_key is not null as names_parent,
+    trees.parent_event_key,
+    trees.parent_load_id,
+    trees.parent_file_number,
+    trees.parent_record_number,
+    trees.root_event_key,
+    trees.root_load_id,
+    trees.root_file_number,
+    trees.root_record_number,
+    trees.depth,
     contents.cost_amount,
     contents.cost_currency,
     contents.llm_vendor,
@@ -71,19 +87,19 @@ select
     usage_events.occurred_at,
     usage_events.received_at,
     usage_events.landed_at
-from usage_events
-inner join contents
+from contents
+inner join usage_events
     on
-        usage_events.load_id = contents.load_id
-        and usage_events.file_number = contents.file_number
-        and usage_events.record_number = contents.record_number
-inner join events_of_customers
+        contents.load_id = usage_events.load_id
+        and contents.file_number = usage_events.file_number
+        and contents.record_number = usage_events.record_number
+left join trees
     on
-        usage_events.load_id = events_of_customers.load_id
-        and usage_events.file_number = events_of_customers.file_number
-        and usage_events.record_number = events_of_customers.record_number
+        contents.load_id = trees.load_id
+        and contents.file_number = trees.file_number
+        and contents.record_number = trees.record_number
 left join members
     on
-        events_of_customers.organization_id = members.organization_id
-        and events_of_customers.customer_key = members.customer_key
-        and usage_events.external_member_id = members.external_member_id
+        contents.organization_id = members.organization_id
+        and usage_events.customer_key = members.customer_key
+        and contents.external_member_id = members.external_member_id

@@ -16,13 +16,14 @@ select
     touched.occurred_at,
     cast(null as varchar) as old_customer_key,
     cast(null as varchar) as old_event_name,
-    cast(null as varchar) as old_root_event_key,
-    cast(null as bigint) as old_root_load_id
+    cast(null as bigint) as old_root_load_id,
+    cast(null as integer) as old_root_file_number,
+    cast(null as bigint) as old_root_record_number
 from {{ ref('int_usage_events_touched') }} as touched
 where
     false
     and touched.load_id in (select load_id from {{ ref('int_usage_links_touched') }})
-    and touched.load_id in (select load_id from {{ ref('int_usage_events_of_customers') }})
+    and touched.load_id in (select load_id from {{ ref('int_usage_events_counted') }})
     and touched.organization_id in (select organization_id from {{ ref('int_members_paired') }})
 
 {% else %}
@@ -36,9 +37,9 @@ touched_events as (
 ),
 
 {# Kept whole, a table that is named twice would be read whole; as it stands each reader takes its few rows. #}
-events_of_customers as not materialized (
+counted_events as not materialized (
 
-    select * from {{ ref('int_usage_events_of_customers') }}
+    select * from {{ ref('int_usage_events_counted') }}
 
 ),
 
@@ -60,7 +61,7 @@ places as (
     union
     select {{ place | join(', ') }} from {{ ref('int_usage_links_touched') }}
     union
-    select {{ place | join(', ') }} from events_of_customers
+    select {{ place | join(', ') }} from counted_events
     semi join changed_members using (organization_id, customer_key, external_member_id)
     where member_id is null and is_counted
 
@@ -69,28 +70,29 @@ places as (
 {# Few rows on either side of the join below: it would read all events to build a table of them. #}
 old_events as (
 
-    select * from {{ stored('marts', 'usage_events') }}
+    select * from {{ stored('intermediate', 'int_usage_events_attributed') }}
     semi join places using ({{ place | join(', ') }})
 
 )
 
 select
-    events_of_customers.load_id,
-    events_of_customers.file_number,
-    events_of_customers.record_number,
-    events_of_customers.usage_event_key,
-    events_of_customers.organization_id,
-    events_of_customers.occurred_at,
+    counted_events.load_id,
+    counted_events.file_number,
+    counted_events.record_number,
+    counted_events.usage_event_key,
+    counted_events.organization_id,
+    counted_events.occurred_at,
     old_events.customer_key as old_customer_key,
     old_events.event_name as old_event_name,
-    old_events.root_event_key as old_root_event_key,
-    old_events.root_load_id as old_root_load_id
-from events_of_customers
+    {%- for column in place %}
+    case when old_events.names_parent then old_events.root_{{ column }} else old_events.{{ column }} end as old_root_{{ column }}{{ ',' if not loop.last }}
+    {%- endfor %}
+from counted_events
 semi join places using ({{ place | join(', ') }})
 left join old_events
     on
-        events_of_customers.load_id = old_events.load_id
-        and events_of_customers.file_number = old_events.file_number
-        and events_of_customers.record_number = old_events.record_number
+        counted_events.load_id = old_events.load_id
+        and counted_events.file_number = old_events.file_number
+        and counted_events.record_number = old_events.record_number
 
 {% endif %}

@@ -8,7 +8,8 @@
     copies that cannot be told apart, and only recorded events count; elsewhere submissions count.
 
     All events are here, with the decision: what does not count is what delivery_reconciliation asks about. Touched events
-    come with their copies, so that pairs are found among them.
+    come with their copies, so that pairs are found among them. Whose each is, counted or not, is known by the Polar id it
+    carries, else by who held its external id when it was received.
 #}
 
 with
@@ -83,24 +84,26 @@ submissions as (
 
 ),
 
-{# An export that repeats an external id does not make two copies of one submission: the second is extra. #}
 recorded_events as (
 
-    select
-        *,
-        row_number() over (partition by organization_id, external_id order by usage_event_key) = 1 as is_first_of_its_id
-    from usage_events
+    select * from usage_events
     where shape = 'recorded'
 
 ),
 
+{# An export that repeats an external id does not make two copies of one submission: the second is extra. #}
 recorded_copies as (
 
-    select distinct
+    select
         organization_id,
-        external_id
+        external_id,
+        min(usage_event_key) as first_event_key
     from recorded_events
-    where external_id is not null
+    semi join submissions
+        on
+            recorded_events.organization_id = submissions.organization_id
+            and recorded_events.external_id = submissions.external_id
+    group by organization_id, external_id
 
 ),
 
@@ -119,21 +122,37 @@ late_landings as (
 
 ),
 
+customers as (
+
+    select * from {{ ref('int_customers_merged') }}
+
+),
+
+held_ids as (
+
+    select * from {{ ref('int_external_ids_held') }}
+
+),
+
 judged_events as (
 
     select
-        recorded_events.* exclude (is_first_of_its_id) replace (
+        recorded_events.* replace (
             least(recorded_events.landed_at, submissions.landed_at) as landed_at
         ),
         true as is_counted,
         {# A pair counts once on either side, where Polar recorded it: there it is billed. #}
-        submissions.usage_event_key is not null and recorded_events.is_first_of_its_id as is_submitted,
+        submissions.usage_event_key is not null and recorded_events.usage_event_key = recorded_copies.first_event_key as is_submitted,
         true as is_recorded
     from recorded_events
     left join submissions
         on
             recorded_events.organization_id = submissions.organization_id
             and recorded_events.external_id = submissions.external_id
+    left join recorded_copies
+        on
+            submissions.organization_id = recorded_copies.organization_id
+            and submissions.external_id = recorded_copies.external_id
     union all
     select
         submissions.*,
@@ -149,23 +168,41 @@ judged_events as (
         on
             submissions.organization_id = recorded_copies.organization_id
             and submissions.external_id = recorded_copies.external_id
+),
+
+received_events as (
+
+    select
+        judged_events.* exclude (sent_at, ingested_at),
+        greatest(
+            coalesce(
+                judged_events.ingested_at,
+                case when late_landings.usage_event_key is not null then judged_events.landed_at end,
+                judged_events.occurred_at
+            ),
+            judged_events.occurred_at
+        ) as received_at,
+        case
+            when judged_events.ingested_at is not null then 'source'
+            when late_landings.usage_event_key is not null then 'landed'
+            else 'occurred'
+        end as received_at_basis
+    from judged_events
+    left join late_landings on judged_events.usage_event_key = late_landings.usage_event_key
 
 )
 
 select
-    judged_events.* exclude (sent_at, ingested_at),
-    greatest(
-        coalesce(
-            judged_events.ingested_at,
-            case when late_landings.usage_event_key is not null then judged_events.landed_at end,
-            judged_events.occurred_at
-        ),
-        judged_events.occurred_at
-    ) as received_at,
+    received_events.* exclude (shape) replace (
+        coalesce(received_events.customer_id, held_ids.customer_id) as customer_id
+    ),
+    received_events.external_id is null and received_events.shape = 'recorded' as is_anonymous,
+    coalesce(customers.customer_id, held_ids.customer_id) as known_customer_id,
+    {{ joined_customer_key('received_events') }} as customer_key,
     case
-        when judged_events.ingested_at is not null then 'source'
-        when late_landings.usage_event_key is not null then 'landed'
-        else 'occurred'
-    end as received_at_basis
-from judged_events
-left join late_landings on judged_events.usage_event_key = late_landings.usage_event_key
+        when customers.customer_key is not null then 'customer_id'
+        when held_ids.customer_key is not null then 'external_customer_id'
+        else 'unknown_customer'
+    end as attribution
+from received_events
+{{ join_customers('received_events') }}

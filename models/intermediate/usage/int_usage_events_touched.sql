@@ -44,9 +44,9 @@ rereads as not materialized (
 
 ),
 
-events_of_customers as not materialized (
+counted_events as not materialized (
 
-    select * from {{ stored('intermediate', 'int_usage_events_of_customers') }}
+    select * from {{ stored('intermediate', 'int_usage_events_counted') }}
 
 ),
 
@@ -121,11 +121,11 @@ changed_holders as (
 
 known_customer_events as (
 
-    select {{ place | join(', ') }} from events_of_customers
+    select {{ place | join(', ') }} from counted_events
     semi join changed_customers using (organization_id, customer_id)
     where attribution != 'external_customer_id'
     union all
-    select {{ place | join(', ') }} from events_of_customers
+    select {{ place | join(', ') }} from counted_events
     semi join changed_holders using (organization_id, external_customer_id)
     where attribution != 'customer_id'
 

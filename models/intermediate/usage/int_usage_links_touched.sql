@@ -66,10 +66,10 @@ touched_names as (
 
 stored_links as (
 
-    select load_id, file_number, record_number, usage_event_key, root_event_key from links
+    select load_id, file_number, record_number, usage_event_key, root_load_id from links
     semi join touched_names using (reference_hash)
     union
-    select load_id, file_number, record_number, usage_event_key, root_event_key from links
+    select load_id, file_number, record_number, usage_event_key, root_load_id from links
     semi join touched_events using (load_id, file_number, record_number)
 
 ),
@@ -87,13 +87,28 @@ naming_links as (
 {# What hangs below a link that had no root has none either. Only where one had, another tree may lose its steps. #}
 links_below as not materialized (
 
-    select load_id, file_number, record_number, usage_event_key, parent_event_key from links
-    where root_event_key is null
-    union all
-    select links.load_id, links.file_number, links.record_number, links.usage_event_key, links.parent_event_key
+    select
+        load_id,
+        file_number,
+        record_number,
+        usage_event_key,
+        parent_load_id,
+        parent_file_number,
+        parent_record_number
     from links
-    cross join (select distinct true as is_rooted from stored_links where root_event_key is not null) as rooted
-    where links.root_event_key is not null
+    where root_load_id is null
+    union all
+    select
+        links.load_id,
+        links.file_number,
+        links.record_number,
+        links.usage_event_key,
+        links.parent_load_id,
+        links.parent_file_number,
+        links.parent_record_number
+    from links
+    cross join (select distinct true as is_rooted from stored_links where root_load_id is not null) as rooted
+    where links.root_load_id is not null
 
 ),
 
@@ -103,8 +118,12 @@ hanging_links as (
     select * from naming_links
     union
     select links_below.load_id, links_below.file_number, links_below.record_number, links_below.usage_event_key
-    from hanging_links
-    inner join links_below on hanging_links.usage_event_key = links_below.parent_event_key
+    from links_below
+    inner join hanging_links
+        on
+            links_below.parent_load_id = hanging_links.load_id
+            and links_below.parent_file_number = hanging_links.file_number
+            and links_below.parent_record_number = hanging_links.record_number
 
 ),
 

@@ -37,3 +37,4 @@ select
     max(occurred_at) as last_usage_at
 from usage_events{{ touched_only('int_usage_days_changed', ['organization_id', 'customer_key', 'usage_date']) }}
 group by organization_id, customer_key, member_key, event_name, cost_currency, usage_date
+{{ in_order_of('usage_date') }}

@@ -1,6 +1,5 @@
 {{ config(
-    materialized='incremental', touched_by='int_outcomes_touched',
-    named_by=['load_id', 'usage_event_key']
+    materialized='incremental', touched_by='int_outcomes_touched'
 ) }}
 
 {#
@@ -114,7 +113,11 @@ unmetered_outcomes as (
         cast(null as decimal(38, 12)) as reference_amount,
         cast(null as varchar) as currency
     from usage_events
-    anti join routed_events on usage_events.usage_event_key = routed_events.usage_event_key
+    anti join routed_events
+        on
+            usage_events.load_id = routed_events.load_id
+            and usage_events.file_number = routed_events.file_number
+            and usage_events.record_number = routed_events.record_number
 
 ),
 

@@ -13,9 +13,9 @@ known_customers as (
 
 ),
 
-daily_usage as (
+monthly_usage as (
 
-    select * from {{ ref('int_usage_summed_daily') }}
+    select * from {{ ref('int_usage_summed_monthly') }}
 
 ),
 
@@ -29,7 +29,7 @@ usage_by_customer as (
         min(first_usage_at) as first_usage_at,
         max(last_usage_at) as last_usage_at,
         cast(sum(event_count) as bigint) as usage_event_count
-    from daily_usage
+    from monthly_usage
     group by organization_id, customer_key
 
 ),

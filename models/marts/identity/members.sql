@@ -1,8 +1,8 @@
 with
 
-daily_usage as (
+monthly_usage as (
 
-    select * from {{ ref('int_usage_summed_daily') }}
+    select * from {{ ref('int_usage_summed_monthly') }}
     where member_key != 'unattributed'
 
 ),
@@ -19,7 +19,7 @@ members as (
         min(first_usage_at) as first_usage_at,
         max(last_usage_at) as last_usage_at,
         cast(sum(event_count) as bigint) as usage_event_count
-    from daily_usage
+    from monthly_usage
     group by member_key, customer_key, organization_id
 
 )

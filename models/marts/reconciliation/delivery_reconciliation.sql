@@ -23,7 +23,7 @@ usage_events as (
     select
         *,
         cast(occurred_at as date) as usage_date
-    from {{ ref('int_usage_events_of_customers') }}
+    from {{ ref('int_usage_events_counted') }}
     where {{ within_span('int_delivery_days_touched', 'occurred_at', 'cast(usage_date as timestamp)', 'cast(usage_date + 1 as timestamp)') }}
 
 ),

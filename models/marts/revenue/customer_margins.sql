@@ -12,7 +12,7 @@ movements as (
 
 usage_costs as (
 
-    select * from {{ ref('usage_costs') }}
+    select * from {{ ref('int_usage_costs_daily') }}
 
 ),
 

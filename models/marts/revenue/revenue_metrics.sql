@@ -83,44 +83,9 @@ settled_subscriptions as (
 
 ),
 
-days_of_customers as (
-
-    select
-        organization_id,
-        customer_key,
-        metrics_date,
-        bool_or(polar_id_event_count > 0) as has_polar_id,
-        bool_or(event_count > polar_id_event_count) as has_external_id
-    from {{ ref('usage_costs') }}
-    group by organization_id, customer_key, metrics_date
-    union all
-    select distinct
-        system_events.organization_id,
-        customers.customer_key,
-        {{ local_date('system_events.occurred_at') }} as metrics_date,
-        true as has_polar_id,
-        false as has_external_id
-    from {{ ref('stg_polar__system_events') }} as system_events
-    inner join {{ ref('int_customers_merged') }} as customers
-        on
-            system_events.organization_id = customers.organization_id
-            and system_events.customer_id = customers.customer_id
-
-),
-
-{# A person seen under both ids is one; Polar counts two. #}
 users as (
 
-    select
-        organization_id,
-        bucket_type,
-        {{ bucket_start('bucket_type', 'metrics_date') }} as bucket_start_date,
-        count(distinct customer_key) as active_user_count,
-        count(distinct customer_key) filter (where has_polar_id)
-        + count(distinct customer_key) filter (where has_external_id) as active_user_count_as_polar
-    from days_of_customers
-    cross join bucket_types
-    group by organization_id, bucket_type, bucket_start_date
+    select * from {{ ref('int_active_users') }}
 
 ),
 
@@ -131,7 +96,7 @@ daily_costs as (
         cost_currency,
         metrics_date,
         sum(cost_amount) as cost_amount
-    from {{ ref('usage_costs') }}
+    from {{ ref('int_usage_costs_daily') }}
     where cost_amount is not null
     group by organization_id, cost_currency, metrics_date
 

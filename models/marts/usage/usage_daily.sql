@@ -1,13 +1,15 @@
 {{ config(
-    materialized='incremental',
-    touched_by='int_usage_days_changed', touched_on=['organization_id', 'customer_key', 'usage_date']
+    materialized='incremental_view',
+    touched_by='int_usage_days_changed', named_by=['organization_id', 'customer_key', 'usage_date']
 ) }}
+
+{{ changes_come_from('int_usage_days_changed') }}
 
 with
 
 daily_usage as (
 
-    select * from {{ ref('int_usage_summed_daily') }}{{ touched_only('int_usage_days_changed', ['organization_id', 'customer_key', 'usage_date']) }}
+    select * from {{ ref('int_usage_summed_daily').include(database=false) }}
 
 )
 

@@ -157,7 +157,8 @@ def change_some_usage(home: Path) -> None:
             select (select max(build_id) from raw.builds) as build_id, usage_event_key
             from marts.usage_events where hash(usage_event_key) % 20 = 0;
             insert into raw.model_changes select max(build_id), 'usage_events', false from raw.builds;
-            update marts.usage_events set event_name = event_name || '!' where hash(usage_event_key) % 20 = 0;
+            update intermediate.int_usage_events_attributed set event_name = event_name || '!'
+            where hash(usage_event_key) % 20 = 0;
             """
         )
 

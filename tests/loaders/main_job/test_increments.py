@@ -156,7 +156,7 @@ def differences(one: Path, other: Path) -> dict[str, list[tuple[Any, ...]]]:
         for name, home in (("one", one), ("other", other)):
             connection.execute(f"attach '{home / 'meterhouse.duckdb'}' as {name} (read_only)")
         tables = connection.execute(
-            "select database_name, table_name from duckdb_tables() where schema_name = 'marts' order by all"
+            "select table_catalog, table_name from information_schema.tables where table_schema = 'marts' order by all"
         ).fetchall()
         assert {name for base, name in tables if base == "one"} == {name for base, name in tables if base == "other"}
         for table in sorted({name for _, name in tables}):
@@ -247,7 +247,10 @@ def test_build_after_one_that_did_not_end_makes_everything_anew(world: World, tm
     with duckdb.connect(str(home / "meterhouse.duckdb")) as work:
         before = work.execute("select count(*) from marts.usage_events").fetchone()
         # What a kill leaves: tables of two builds, and a build that is the newest and is not the one that was applied.
-        work.execute("delete from marts.usage_events where record_number > 10")
+        work.execute("delete from intermediate.int_usage_events_attributed where record_number > 10")
+        # And of a model that the project no longer has.
+        work.execute("create table intermediate.int_gone as select 1 as load_id")
+        work.execute("create table changes.int_gone as select 1 as load_id")
         work.execute(
             "insert into raw.builds select * replace (build_id + 1 as build_id) from raw.builds "
             "where build_id = (select max(build_id) from raw.builds)"
@@ -255,4 +258,5 @@ def test_build_after_one_that_did_not_end_makes_everything_anew(world: World, tm
     dbt(home, STEPS[-1], "run")
     with duckdb.connect(str(home / "meterhouse.duckdb")) as work:
         assert work.execute("select count(*) from marts.usage_events").fetchone() == before
-    assert "usage_events" in made_anew(home)
+        assert work.execute("select 1 from duckdb_tables() where table_name = 'int_gone'").fetchone() is None
+    assert {"int_usage_events_attributed", "usage_events"} <= set(made_anew(home))

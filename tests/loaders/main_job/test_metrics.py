@@ -100,12 +100,12 @@ _QUESTIONS: dict[str, tuple[list[str], list[str], str]] = {
     ),
 }
 _MONEY = ["cost", "expected", "billed", "variance", "leakage", "revenue", "net_revenue", "margin"]
-# Half of the simulated world's rows of one mart in another currency: its own are all in dollars.
+# Half of the simulated world's rows in another currency: its own are all in dollars.
 _SECOND_CURRENCY = {
-    "usage_costs": ["cost_currency"],
-    "revenue_daily": ["currency"],
-    "revenue_leakage": ["currency"],
-    "customer_margins": ["margin_currency"],
+    "intermediate.int_usage_costs": "cost_currency",
+    "marts.revenue_daily": "currency",
+    "marts.revenue_leakage": "currency",
+    "marts.customer_margins": "margin_currency",
 }
 
 
@@ -118,9 +118,9 @@ class Metrics:
         self.work_file = self.home / "meterhouse.duckdb"
         shutil.copyfile(world.home / "meterhouse.duckdb", self.work_file)
         with duckdb.connect(str(self.work_file)) as connection:
-            for table, (currency,) in _SECOND_CURRENCY.items():
+            for table, currency in _SECOND_CURRENCY.items():
                 connection.execute(
-                    f"update marts.{table} set {currency} = 'eur' where {currency} is not null and rowid % 2 = 0"
+                    f"update {table} set {currency} = 'eur' where {currency} is not null and rowid % 2 = 0"
                 )
         self._project = folder / "project"
         self._project.mkdir()

@@ -97,6 +97,8 @@ def small_marts(home: Path) -> list[str]:
         for name, _ in sizes:
             if name not in kept:
                 work.execute(f'drop table marts."{name}"')
+        for (name,) in work.execute("select view_name from duckdb_views() where schema_name = 'marts'").fetchall():
+            work.execute(f'drop view marts."{name}"')
     return kept
 
 

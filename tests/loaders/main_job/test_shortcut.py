@@ -174,13 +174,14 @@ ASKING = {
     "value_of": "set variable",
     "statement_of": shortcut.RETURNS_NEXT,
     "changes_to_test": shortcut.SAME_IN_PLACE,
-    "create_whole": shortcut.SAME_IN_PLACE,
+    "compare_contract": shortcut.SAME_IN_PLACE,
 }
 # Part of hooks and operations, or told what to execute by `statement_of`.
 ACTING = {
     "has_every_model",
     "drop_outdated_increments",
     "drop_unless_built",
+    "drop_what_no_model_makes",
     "rewrite_wide_relations",
     "take_changed_events",
 }

@@ -48,15 +48,9 @@ DAMAGE = {
         {("products_rows_are_sound", "unique", "product_key")},
     ),
     "unique grain in which nulls agree": (
-        "usage_daily",
-        "insert into {table} select * replace ('another' as usage_daily_key) from {table} where {key} = '{row}'",
-        {
-            (
-                "usage_daily_rows_are_sound",
-                "unique",
-                "organization_id, customer_key, member_key, event_name, usage_date, cost_currency",
-            )
-        },
+        "credit_ledger",
+        "insert into {table} select * replace ('another' as credit_ledger_key) from {table} where {key} = '{row}'",
+        {("credit_ledger_rows_are_sound", "unique", "customer_key, meter_id, window_start_at")},
     ),
     "reference to nothing": (
         "members",
@@ -71,15 +65,10 @@ DAMAGE = {
             for column in ("customer_key", "subscription_key", "order_key", "billing_period_key")
         },
     ),
-    "reference to its own table": (
-        "usage_events",
-        "update {table} set parent_event_key = 'nothing' where {key} = '{row}'",
-        {("usage_events_rows_are_sound", "references", "parent_event_key")},
-    ),
 }
 CHOICE = {
     "billing_outcomes": "outcome = 'billed'",
-    "usage_daily": "cost_currency is null",
+    "credit_ledger": "window_start_at is null",
     # One that has no lines: meter_reconciliation refers to none of its rows.
     "order_reconciliation": "paid_at is not null and billing_period_key is not null and comparison = 'order_total'",
 }

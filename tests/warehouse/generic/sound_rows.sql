@@ -84,10 +84,6 @@ from (
         {%- if reference.where %}
         and ({{ reference.where }})
         {%- endif %}
-        {%- if reference.to | string == model | string %}
-        {# A row that refers to itself is there. -#}
-        and {{ reference.column }} != {{ field }}
-        {%- endif %}
 ) as tested
 {#- What is among the changed rows need not be looked for in all, and mostly that is everything. #}
 {%- for referred in [rows_to_test(reference.to), reference.to | string] | map('trim') | unique %}
