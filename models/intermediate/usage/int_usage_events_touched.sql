@@ -14,6 +14,7 @@ select
     usage_event_key,
     organization_id,
     external_id,
+    cast(null as varchar) as old_external_id,
     event_id,
     coalesce(sent_at, landed_at) as occurred_at
 from {{ ref('stg_polar__usage_events') }}
@@ -184,13 +185,6 @@ external_ids as (
 
 ),
 
-submitted_ids as (
-
-    select organization_id, external_id from external_ids
-    where shape = 'submitted'
-
-),
-
 recorded_ids as (
 
     select organization_id, external_id from external_ids
@@ -198,7 +192,19 @@ recorded_ids as (
 
 ),
 
-{# Either copy decides about the other. #}
+{# Of several recorded events with a submission's id the first is its copy: one that comes in may take it from another. #}
+submitted_ids as (
+
+    select organization_id, external_id from external_ids
+    where shape = 'submitted'
+    union
+    select organization_id, external_id from usage_events
+    semi join recorded_ids using (organization_id, external_id)
+    where shape = 'submitted'
+
+),
+
+{# Each copy decides about the others. #}
 places as (
 
     select {{ place | join(', ') }} from first_places
@@ -220,6 +226,14 @@ places as (
             and rereads.external_id = submitted_ids.external_id
     where usage_events.shape = 'recorded'
 
+),
+
+{# Few rows on either side of the join below: it would read all events to build a table of them. #}
+old_events as (
+
+    select load_id, file_number, record_number, external_id from counted_events
+    semi join places using (load_id, file_number, record_number)
+
 )
 
 select
@@ -229,9 +243,11 @@ select
     usage_events.usage_event_key,
     usage_events.organization_id,
     usage_events.external_id,
+    old_events.external_id as old_external_id,
     usage_events.event_id,
     coalesce(usage_events.sent_at, usage_events.landed_at) as occurred_at
 from usage_events
 semi join places using (load_id, file_number, record_number)
+left join old_events using (load_id, file_number, record_number)
 
 {% endif %}

@@ -61,6 +61,9 @@ touched_names as (
     select {{ name_hash('organization_id', 'external_id') }} as reference_hash from counted_events
     semi join touched_events using (load_id, file_number, record_number)
     where external_id is not null
+    union
+    select {{ name_hash('organization_id', 'old_external_id') }} as reference_hash from touched_events
+    where old_external_id is not null
 
 ),
 

@@ -58,7 +58,7 @@ def dbt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dbt:
 def deal(world: World, folder: Path, seed: int) -> list[Path]:
     """The world's records, shuffled over the steps: late, repeated, children before parents, usage before customers.
 
-    What came is sometimes repeated in a later step. Files of a kind stay apart: a name is a hint.
+    What came is sometimes repeated in a later step, or told of otherwise. Files of a kind stay apart: a name is a hint.
     """
     chance = random.Random(seed)
     steps = [folder / f"step-{number}" for number in range(len(STEPS) - 1)]
@@ -71,6 +71,8 @@ def deal(world: World, folder: Path, seed: int) -> list[Path]:
             hands[first].append(line)
             if chance.random() < 0.05:
                 hands[chance.randrange(first, len(steps))].append(line)
+            for said in said_again(line, chance):
+                hands[chance.randrange(first, len(steps))].append(said)
         for step, lines in zip(steps, hands, strict=True):
             if lines:
                 chance.shuffle(lines)
@@ -80,6 +82,23 @@ def deal(world: World, folder: Path, seed: int) -> list[Path]:
     for number, step in enumerate(steps):
         deal_changes(world, step, number, chance)
     return steps
+
+
+def said_again(line: bytes, chance: random.Random) -> list[bytes]:
+    """What later exports may say of a recorded event: that it is there under another id of Polar's too, or is called by
+    another external id, which changes once more, and which a child names.
+    """
+    if chance.random() > 0.05 or not line.startswith(b'{"id":') or b'"source":"user"' not in line:
+        return []
+    event = json.loads(line)
+    another = {**event, "id": str(uuid.UUID(int=chance.getrandbits(128), version=4))}
+    if event.get("external_id") and chance.random() < 0.5:
+        said = [another]
+    else:
+        names = [f"{name}-{event['id']}" for name in ("sent", "told")]
+        said = [{**event, "external_id": name, "child_count": count} for count, name in enumerate(names, 1)]
+        said.append({**another, "external_id": None, "parent_id": chance.choice(names)})
+    return [json.dumps(record).encode() for record in said]
 
 
 def objects_of(world: World, kind: str) -> list[dict[str, Any]]:
