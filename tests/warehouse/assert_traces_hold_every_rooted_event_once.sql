@@ -190,7 +190,7 @@ totals as (
     select
         'event_trace_costs' as table_name,
         {{ currency }} as cost_currency,
-        sum(event_count) as event_count,
+        coalesce(sum(event_count), 0) as event_count,
         {{ cost }} as cost_amount
     from {{ ref('event_trace_costs') }}
     group by all
@@ -200,8 +200,8 @@ totals as (
 trace_totals as (
 
     select
-        sum(event_count) filter (where table_name = 'usage_events') as event_count,
-        (select sum(event_count) from {{ ref('event_traces') }}) as trace_event_count
+        coalesce(sum(event_count) filter (where table_name = 'usage_events'), 0) as event_count,
+        coalesce((select sum(event_count) from {{ ref('event_traces') }}), 0) as trace_event_count
     from totals
 
 )
@@ -285,4 +285,4 @@ select
     null as cost_amount,
     null as other_cost_amount
 from trace_totals
-where event_count is distinct from trace_event_count
+where event_count != trace_event_count
