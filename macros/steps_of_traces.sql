@@ -9,9 +9,7 @@ steps as not materialized (
     select * from (
         select
             * exclude (load_id, file_number, record_number),
-            {%- for column in ['load_id', 'file_number', 'record_number'] %}
-            case when names_parent then root_{{ column }} else {{ column }} end as {{ column }}{{ ',' if not loop.last }}
-            {%- endfor %}
+            {{ root_place() }}
         from {{ ref('int_usage_events_attributed') }}
     ){{ touched_only('int_traces_changed') }}
     where

@@ -18,9 +18,7 @@ with
 changed_events as (
 
     select
-        {%- for column in place %}
-        case when names_parent then root_{{ column }} else {{ column }} end as {{ column }},
-        {%- endfor %}
+        {{ root_place() }},
         cost_currency,
         cost_amount
     from {{ rows_to_test(usage_events) }}
@@ -99,6 +97,7 @@ events as (
     where children.names_parent
 
 ),
+
 roots as (
 
     select {{ listed }}, usage_event_key, organization_id from {{ rows_with_keys(usage_events, place, 'roots_to_test') }}
@@ -122,9 +121,7 @@ costs as (
 events as (
 
     select
-        {%- for column in place %}
-        case when names_parent then root_{{ column }} else {{ column }} end as {{ column }},
-        {%- endfor %}
+        {{ root_place() }},
         cost_currency,
         cost_amount
     from {{ usage_events }}

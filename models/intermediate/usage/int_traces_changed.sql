@@ -28,9 +28,7 @@ changed_events as (
 steps as (
 
     select
-        {%- for column in place %}
-        case when names_parent then root_{{ column }} else {{ column }} end as {{ column }},
-        {%- endfor %}
+        {{ root_place() }},
         occurred_at
     from {{ ref('int_usage_events_attributed') }}
     semi join changed_events using ({{ place | join(', ') }})
