@@ -6,7 +6,8 @@
 
 with
 
-event_keys as (
+{# Kept whole, a table that is named twice would be read whole. #}
+event_keys as not materialized (
 
     select * from {{ source('raw', 'event_keys') }}
 
@@ -19,12 +20,10 @@ new_keys as (
 
 ),
 
-{# The loads to look into: nearly always none. #}
+{# Nearly always none. #}
 repeated_hashes as (
 
-    select
-        event_keys.key_hash,
-        list(distinct event_keys.load_id) as load_ids
+    select event_keys.key_hash
     from event_keys
     semi join new_keys on event_keys.key_hash = new_keys.key_hash
     group by event_keys.key_hash
@@ -32,12 +31,14 @@ repeated_hashes as (
 
 ),
 
+{# The loads to look into. #}
 repeated_keys as (
 
-    select
+    select distinct
         key_hash,
-        unnest(load_ids) as load_id
-    from repeated_hashes
+        load_id
+    from event_keys
+    semi join repeated_hashes on event_keys.key_hash = repeated_hashes.key_hash
 
 ),
 
