@@ -73,9 +73,19 @@ typed_events as (
         coalesce(cast(json_extract(payload, '$.metadata') as varchar), '{}') as metadata,
         {# Keys and types without values. Events come from programs: there are few structures, however many the events. #}
         cast(json_structure(json_extract(payload, '$.metadata')) as varchar) as metadata_structure,
-        {# A double keeps 15 significant digits. Longer numbers and exponents are rare and are read as they were written. #}
+        {#
+            A double keeps 15 significant digits. Longer numbers and exponents are rare and are read as they were written.
+            They are looked for from the first "metadata" on, which is the event's key or stands before it; only where a
+            key may be written with escapes, in the whole payload.
+        #}
         case
-            when regexp_matches(payload, '[0-9][0-9.]{15,}|[.][0-9]{13,}|[:,\[\s]-?[0-9][0-9.]*[eE]')
+            when regexp_matches(
+                case
+                    when contains(payload, '\u') then payload
+                    else substring(payload, strpos(payload, '"metadata"'))
+                end,
+                '[0-9][0-9.]{15,}|[.][0-9]{13,}|[:,\[\s]-?[0-9][0-9.]*[eE]'
+            )
                 then exact_metadata_numbers(payload)
         end as exact_numbers,
         {{ utc('event.timestamp') }} as sent_at,
