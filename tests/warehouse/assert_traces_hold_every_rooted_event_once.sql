@@ -106,13 +106,14 @@ roots as (
 
 ),
 {% else %}
-traces as (
+{# Kept whole, a table that is named twice would be written and read whole; as it stands each reader takes its columns. #}
+traces as not materialized (
 
     select * from {{ traces }}
 
 ),
 
-costs as (
+costs as not materialized (
 
     select * from {{ costs }}
 

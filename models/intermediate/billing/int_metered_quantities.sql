@@ -51,7 +51,8 @@ subscriptions as (
 
 ),
 
-routed_events as (
+{# Kept whole, a table that is named twice would be written and read whole; as it stands each reader takes its columns. #}
+routed_events as not materialized (
 
     select * from {{ ref('int_metered_events_routed') }}
     where
@@ -304,18 +305,32 @@ metered_quantities as (
 
 ),
 
+rated_units as (
+
+    select
+        *,
+        {{ rate_price('', 'consumed_units', 'credited_units') }} as uncapped_amount
+    from metered_quantities
+
+),
+
+{# Most periods have nothing in their tail or head: what is the same quantity is not rated again. #}
 rated_quantities as (
 
     select
         *,
-        {{ rate_price('', 'consumed_units', 'credited_units') }} as uncapped_amount,
-        {{ rate_price('', 'units_without_tail', 'credited_units') }} as low_amount,
-        {{ rate_price('', 'units_with_head', 'credited_units') }} as high_amount,
-        {{ rate_price('', 'units_at_half_time', 'credited_units') }} as uncapped_half_time_amount,
+        {%- for amount, name in {
+            'low_amount': 'units_without_tail', 'high_amount': 'units_with_head', 'uncapped_half_time_amount': 'units_at_half_time'
+        }.items() %}
+        case
+            when {{ name }} = consumed_units then uncapped_amount
+            else {{ rate_price('', name, 'credited_units') }}
+        end as {{ amount }},
+        {%- endfor %}
         {%- for name in ['units_with_late_out', 'units_without_late_in', 'units_by_occurrence'] %}
         case when has_late_usage then {{ rate_price('', name, 'credited_units') }} end as {{ name.replace('units', 'amount') }}{{ "," if not loop.last }}
         {%- endfor %}
-    from metered_quantities
+    from rated_units
 
 )
 

@@ -9,7 +9,8 @@
 
 with
 
-usage_events as (
+{# Kept whole, a table that is named twice would be written and read whole; as it stands each reader takes its columns. #}
+usage_events as not materialized (
 
     select * from {{ ref('int_usage_events_counted') }}{{ touched_only('int_usage_events_touched') }}
     where is_counted

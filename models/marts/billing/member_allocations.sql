@@ -12,7 +12,8 @@
 
 with
 
-quantities as (
+{# Kept whole, a table that is named twice would be written and read whole; as it stands each reader takes its columns. #}
+quantities as not materialized (
 
     select * from {{ ref('int_metered_quantities') }}{{ touched_only('int_periods_touched', ['billing_period_key']) }}
     where is_summable
