@@ -1,6 +1,7 @@
 {#
-    Per period and meter, meter_usage counts exactly the events whose outcome is billed, awaiting_order or open, and for
-    sum and count meters their units. Any other outcome must leave no trace in an amount: it would charge what Polar skips.
+    Per period and meter, meter_usage counts exactly the events that nothing speaks against, which are billed,
+    awaiting_order or open, and for sum and count meters their units. Any other outcome must leave no trace in an amount:
+    it would charge what Polar skips.
     Units are doubles; they may differ by the last bits of a sum.
     Periods that no changed outcome names are as they were; what left a period and is still counted in it shows in the
     totals (assert_outcomes_add_up_to_meter_usage).
@@ -21,16 +22,16 @@ changed_periods as (
 
 ),
 
-outcomes as (
+routed_events as (
 
     select
-        outcomes.billing_period_key,
-        outcomes.meter_id,
-        outcomes.organization_id,
-        outcomes.outcome,
-        outcomes.units
-    from {{ ref('billing_outcomes') }} as outcomes
-    semi join changed_periods on outcomes.billing_period_key = changed_periods.billing_period_key
+        routed_events.billing_period_key,
+        routed_events.meter_id,
+        routed_events.organization_id,
+        routed_events.reason,
+        coalesce(cast(routed_events.units as double), routed_events.units_as_double) as units
+    from {{ ref('int_metered_events_routed') }} as routed_events
+    semi join changed_periods on routed_events.billing_period_key = changed_periods.billing_period_key
 
 ),
 
@@ -42,9 +43,9 @@ charged_events as (
         organization_id,
         count(*) as event_count,
         sum(cast(units as decimal(38, 12))) as units
-    from outcomes
+    from routed_events
     where
-        outcome in ('billed', 'awaiting_order', 'open')
+        reason is null
         and abs(coalesce(units, 0)) < 1e15
     group by billing_period_key, meter_id, organization_id
 
@@ -55,7 +56,7 @@ uncountable_meters as (
     select distinct
         billing_period_key,
         meter_id
-    from outcomes
+    from routed_events
     where abs(units) >= 1e15
 
 ),

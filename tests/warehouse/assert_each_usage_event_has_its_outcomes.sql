@@ -22,7 +22,8 @@ events_to_test as (
 ),
 {% endif %}
 
-usage_events as (
+{# Kept whole, a table that is named twice would be written and read whole. Of changed rows there are few. #}
+usage_events as {{ '' if is_partial else 'not materialized ' }}(
 
     select {{ listed }}, usage_event_key, organization_id
     {% if is_partial -%}
@@ -34,7 +35,7 @@ usage_events as (
 
 ),
 
-outcomes as (
+outcomes as {{ '' if is_partial else 'not materialized ' }}(
 
     select {{ listed }}, usage_event_key, organization_id, meter_id, outcome
     {% if is_partial -%}

@@ -9,9 +9,9 @@
 select
     organization_id,
     meter_id,
-    outcome,
+    reason as outcome,
     count(*) as event_count,
     min(usage_event_key) as first_usage_event_key
-from {{ ref('billing_outcomes') }}
-where outcome in ('unknown_customer', 'no_subscription', 'no_price', 'stranded', 'non_numeric')
-group by organization_id, meter_id, outcome
+from {{ ref('int_metered_events_routed') }}
+where reason in ('unknown_customer', 'no_subscription', 'no_price', 'stranded', 'non_numeric')
+group by organization_id, meter_id, reason

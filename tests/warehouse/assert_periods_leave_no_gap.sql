@@ -23,9 +23,11 @@ pauses as (
 
 ),
 
-outcomes as (
+{# What has no reason against it is charged. #}
+charged_events as (
 
-    select * from {{ ref('billing_outcomes') }}
+    select * from {{ ref('int_metered_events_routed') }}
+    where reason is null
 
 )
 
@@ -49,11 +51,11 @@ where
 union all
 select
     'usage without a period' as finding,
-    outcomes.subscription_key,
+    charged_events.subscription_key,
     null as period_type,
     null as gap_start_at,
     null as gap_end_at,
     count(*) as event_count
-from outcomes
-where outcomes.outcome in ('billed', 'awaiting_order', 'open') and outcomes.billing_period_key is null
-group by outcomes.subscription_key
+from charged_events
+where charged_events.billing_period_key is null
+group by charged_events.subscription_key

@@ -11,3 +11,4 @@ select distinct
     customer_key,
     meter_id
 from {{ ref('int_metered_events') }}{{ touched_only('int_metering_touched', ['load_id']) }}
+where meter_id is not null

@@ -9,8 +9,8 @@
 ) }}
 
 {#
-    One row per usage event and meter whose filter it passes, with what it counts for. These are facts of the event and
-    the meter's definition; nothing here changes when a period closes.
+    One row per usage event and meter whose filter it passes, with what it counts for, and one without a meter of an event
+    that passes none. These are facts of the event and the meter's definition; nothing here changes when a period closes.
 #}
 
 with
@@ -96,10 +96,11 @@ matched_events as (
             usage_events.load_id = event_signatures.load_id
             and usage_events.file_number = event_signatures.file_number
             and usage_events.record_number = event_signatures.record_number
-    inner join matches
-        on event_signatures.signature_hash = matches.signature_hash
-    {# An archived meter takes no new events. #}
-    where usage_events.received_at < coalesce(matches.archived_at, timestamp 'infinity')
+    left join matches
+        on
+            event_signatures.signature_hash = matches.signature_hash
+            {# An archived meter takes no new events. #}
+            and usage_events.received_at < coalesce(matches.archived_at, timestamp 'infinity')
 
 ),
 
@@ -139,6 +140,7 @@ select
         {# A distinct value may be missing: the event is billed with nothing to count. #}
         when 'count' then true
         when 'unique' then true
+        {# Nor does anything count where there is no meter. #}
         else units_as_double is not null
     end as is_countable
 from measured_events

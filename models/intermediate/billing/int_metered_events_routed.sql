@@ -2,7 +2,11 @@
     materialized='incremental', touched_by='int_routing_touched'
 ) }}
 
-{# One row per usage event and meter, with the subscription, price and period it goes to, or the reason why it does not. #}
+{#
+    One row per usage event and meter, with the subscription, price and period it goes to and what it is worth there, or
+    the reason why it does not; and one of an event without a meter. Whether a period is open, awaits its order or was
+    billed is not here: a period that closes changes no row.
+#}
 
 with
 
@@ -16,19 +20,68 @@ routes as (
 
     select * from {{ ref('int_billing_routes') }}
 
+),
+
+prices as (
+
+    select * from {{ ref('int_prices_known') }}
+    where amount_type = 'metered_unit'
+
+),
+
+reference_prices as (
+
+    select * from {{ ref('int_reference_prices') }}
+
+),
+
+routed_events as (
+
+    select
+        metered_events.*,
+        routes.subscription_key,
+        routes.price_id,
+        routes.currency,
+        routes.billing_period_key,
+        case
+            when metered_events.meter_id is null then 'no_meter'
+            when not metered_events.is_countable then 'non_numeric'
+            else routes.reason
+        end as reason
+    from metered_events
+    left join routes
+        on
+            metered_events.customer_key = routes.customer_key
+            and metered_events.meter_id = routes.meter_id
+            and metered_events.received_at >= routes.route_starts_at
+            and metered_events.received_at < routes.route_ends_at
+
 )
 
 select
-    metered_events.*,
-    routes.subscription_key,
-    routes.price_id,
-    routes.currency,
-    routes.billing_period_key,
-    case when not metered_events.is_countable then 'non_numeric' else routes.reason end as reason
-from metered_events
-left join routes
+    routed_events.* replace (
+        coalesce(prices.currency, routed_events.currency, reference_prices.currency) as currency
+    ),
+    case
+        when routed_events.aggregation_function in ('sum', 'count') and prices.unit_amount is not null
+            then coalesce(
+                {{ exact_product('routed_events.units', 'prices.unit_amount') }},
+                {{ exact_product('routed_events.units_as_double', 'prices.unit_amount') }}
+            )
+    end as list_amount,
+    case
+        when routed_events.aggregation_function in ('sum', 'count') and routed_events.price_id is null
+            then coalesce(
+                {{ exact_product('routed_events.units', 'reference_prices.unit_amount') }},
+                {{ exact_product('routed_events.units_as_double', 'reference_prices.unit_amount') }}
+            )
+    end as reference_amount
+from routed_events
+left join prices
     on
-        metered_events.customer_key = routes.customer_key
-        and metered_events.meter_id = routes.meter_id
-        and metered_events.received_at >= routes.route_starts_at
-        and metered_events.received_at < routes.route_ends_at
+        routed_events.organization_id = prices.organization_id
+        and routed_events.price_id = prices.price_id
+left join reference_prices
+    on
+        routed_events.organization_id = reference_prices.organization_id
+        and routed_events.meter_id = reference_prices.meter_id

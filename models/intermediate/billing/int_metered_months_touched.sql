@@ -36,6 +36,7 @@ touched_instants as (
     union all
     select customer_key, meter_id, received_at from {{ ref('int_metered_events') }}
     {{ touched_only('int_metering_touched') }}
+    where meter_id is not null
     union all
     select customer_key, meter_id, reset_at as received_at from changed_resets
 

@@ -1,7 +1,7 @@
 {#
-    The metered events that may go elsewhere since the last build: those measured anew, and those received while their
-    customer's route on the meter is another, with what they were measured and billed as. Empty where the build makes everything
-    anew.
+    The metered events that may go elsewhere since the last build, or be worth another amount there: those measured anew,
+    those received while their customer's route on the meter is another, and those whose price or reference price is, with
+    what they were measured and billed as. Empty where the build makes everything anew.
 #}
 {% set place = ['load_id', 'file_number', 'record_number'] %}
 {% set answer = ['subscription_key', 'price_id', 'currency', 'billing_period_key', 'reason'] %}
@@ -20,6 +20,8 @@ from {{ ref('int_metering_touched') }}
 where false
     and load_id in (select load_id from {{ ref('int_metered_events') }})
     and load_id in (select 1 from {{ ref('int_billing_routes') }})
+    and 'x' in (select organization_id from {{ ref('int_prices_known') }})
+    and 'x' in (select organization_id from {{ ref('int_reference_prices') }})
 
 {% else %}
 {% set routes = ref('int_billing_routes') %}
@@ -109,17 +111,51 @@ rerouted_events as (
 
 ),
 
+{# Kept whole, a table that is named twice would be read whole; as it stands each reader takes its few rows. #}
+routed_events as not materialized (
+
+    select * from {{ stored('intermediate', 'int_metered_events_routed') }}
+
+),
+
+changed_prices as (
+
+    {{ differing_rows('int_prices_known', ['organization_id', 'price_id', 'amount_type', 'unit_amount', 'currency']) }}
+
+),
+
+{# What has a price of its own is worth nothing else. #}
+prices as (
+
+    select * from {{ ref('int_prices_known') }}
+    where amount_type = 'metered_unit'
+
+),
+
+changed_references as (
+
+    {{ differing_rows('int_reference_prices', ['organization_id', 'meter_id', 'unit_amount', 'currency']) }}
+
+),
+
 places as (
 
     select {{ place | join(', ') }} from {{ ref('int_metering_touched') }}
     union
     select {{ place | join(', ') }} from rerouted_events
+    union
+    select {{ place | join(', ') }} from routed_events
+    semi join changed_prices using (organization_id, price_id)
+    union
+    select {{ place | join(', ') }} from routed_events
+    semi join changed_references using (organization_id, meter_id)
+    anti join prices using (organization_id, price_id)
 
 ),
 
 old_events as (
 
-    select * from {{ stored('intermediate', 'int_metered_events_routed') }}
+    select * from routed_events
     semi join places using ({{ place | join(', ') }})
 
 )

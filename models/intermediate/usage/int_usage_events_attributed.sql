@@ -48,7 +48,6 @@ select
     contents.event_name,
     contents.external_customer_id,
     contents.external_member_id,
-    usage_events.known_customer_id,
     usage_events.customer_id,
     usage_events.customer_key,
     usage_events.attribution,

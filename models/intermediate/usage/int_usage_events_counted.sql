@@ -77,14 +77,15 @@ syncs as (
 
 ),
 
-submissions as (
+{# Kept whole, a table that is named twice would be written and read whole; as it stands each reader takes its columns. #}
+submissions as not materialized (
 
     select * from usage_events
     where shape = 'submitted'
 
 ),
 
-recorded_events as (
+recorded_events as not materialized (
 
     select * from usage_events
     where shape = 'recorded'
@@ -197,7 +198,6 @@ select
         coalesce(received_events.customer_id, held_ids.customer_id) as customer_id
     ),
     received_events.external_id is null and received_events.shape = 'recorded' as is_anonymous,
-    coalesce(customers.customer_id, held_ids.customer_id) as known_customer_id,
     {{ joined_customer_key('received_events') }} as customer_key,
     case
         when customers.customer_key is not null then 'customer_id'

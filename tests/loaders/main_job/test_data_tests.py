@@ -10,6 +10,8 @@ from tests.loaders.main_job.conftest import World
 from tests.loaders.main_job.test_changed_rows import broken_rows_found
 
 EVENTS = "intermediate.int_usage_events_attributed"
+# What the view marts.billing_outcomes is made of.
+ROUTED = "intermediate.int_metered_events_routed"
 TREES, TRACES = "assert_usage_trees_hang_together", "assert_traces_hold_every_rooted_event_once"
 OUTCOMES, COSTS = "assert_each_usage_event_has_its_outcomes", "assert_costs_and_margins_add_up"
 DAMAGE = {
@@ -47,19 +49,18 @@ DAMAGE = {
     ),
     "an event has no outcome": (
         OUTCOMES,
-        "delete from marts.billing_outcomes where {one}",
-        "marts.billing_outcomes where outcome = 'no_meter'",
+        f"delete from {ROUTED} where {{one}}",
+        f"{ROUTED} where reason = 'no_meter'",
     ),
     "an event passes a meter and none": (
         OUTCOMES,
-        "insert into marts.billing_outcomes select * replace (null as meter_id, 'no_meter' as outcome) "
-        "from marts.billing_outcomes where {one}",
-        "marts.billing_outcomes where outcome = 'billed'",
+        f"insert into {ROUTED} select * replace (null as meter_id, 'no_meter' as reason) from {ROUTED} where {{one}}",
+        f"{ROUTED} where reason is null",
     ),
     "an outcome is that of no event": (
         OUTCOMES,
-        "update marts.billing_outcomes set usage_event_key = 'another' where {one}",
-        "marts.billing_outcomes",
+        f"update {ROUTED} set usage_event_key = 'another' where {{one}}",
+        ROUTED,
     ),
     "a day has lost its users": (
         COSTS,

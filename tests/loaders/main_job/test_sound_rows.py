@@ -23,9 +23,9 @@ DAMAGE = {
         {("subscriptions_rows_are_sound", "never_null", "subscription_key")},
     ),
     "never_null_where": (
-        "billing_outcomes",
-        "update {table} set subscription_key = null where {key} = '{row}'",
-        {("billing_outcomes_rows_are_sound", "never_null_where", "subscription_key")},
+        "customer_margins",
+        "update {table} set margin_currency = null where {key} = '{row}'",
+        {("customer_margins_rows_are_sound", "never_null_where", "margin_currency")},
     ),
     "never_negative": (
         "meter_usage",
@@ -67,7 +67,7 @@ DAMAGE = {
     ),
 }
 CHOICE = {
-    "billing_outcomes": "outcome = 'billed'",
+    "customer_margins": "margin_amount is not null",
     "credit_ledger": "window_start_at is null",
     # One that has no lines: meter_reconciliation refers to none of its rows.
     "order_reconciliation": "paid_at is not null and billing_period_key is not null and comparison = 'order_total'",
