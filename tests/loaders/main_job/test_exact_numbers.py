@@ -12,6 +12,15 @@ from tests.loaders.main_job.conftest import ROOT, Published, meterhouse
 
 SHAPES = ((26, 12), (26, 0), (0, 12), (8, 12), (1, 13), (20, 6), (27, 3), (30, 15), (3, 2), (16, 1), (15, 12), (1, 25))
 
+# Where the metadata stands in an event, and how its key is written.
+SPELLINGS = (
+    '{%(head)s, "metadata": %(metadata)s}',
+    '{"metadata": %(metadata)s, %(head)s}',
+    '{"customer": {"metadata": {"metadata": "metadata"}}, %(head)s, "metadata": %(metadata)s}',
+    '{%(head)s, "met\\u0061data": %(metadata)s}',
+    '{"met\\u0061data": %(metadata)s, %(head)s, "customer": {"metadata": {}}}',
+)
+
 
 def numbers_of_every_shape(seed: int, each: int = 30) -> list[Decimal]:
     """Numbers with so many digits before and behind the point, integers beyond 64 bits, and the edges."""
@@ -36,13 +45,15 @@ def land_and_publish(numbers: list[Decimal], home: Path) -> Published:
     """Write each number as text into an event's metadata and cost, as Polar's export would, and run the job."""
     lines = []
     for row, number in enumerate(numbers):
-        event = (
-            f'{{"id": "00000000-0000-4000-8000-{row:012}", "source": "user", "name": "usage", '
-            f'"timestamp": "2026-01-01T00:00:00Z", "organization_id": "acme", "external_customer_id": "c", '
-            f'"metadata": {{"row": {row}, "n": {number:f}, "deep": {{"n": {number:f}}}, '
-            f'"_cost": {{"amount": {number:f}, "currency": "usd"}}}}}}'
+        head = (
+            f'"id": "00000000-0000-4000-8000-{row:012}", "source": "user", "name": "usage", '
+            '"timestamp": "2026-01-01T00:00:00Z", "organization_id": "acme", "external_customer_id": "c"'
         )
-        lines.append(event)
+        metadata = (
+            f'{{"row": {row}, "n": {number:f}, "deep": {{"n": {number:f}}}, '
+            f'"_cost": {{"amount": {number:f}, "currency": "usd"}}}}'
+        )
+        lines.append(SPELLINGS[row % len(SPELLINGS)] % {"head": head, "metadata": metadata})
     file = home.parent / "events.jsonl"
     file.write_text("\n".join(lines) + "\n")
     meterhouse("load", file, home=home)
