@@ -12,8 +12,7 @@
 
 with
 
-{# Kept whole, a table that is named twice would be written and read whole; as it stands each reader takes its columns. #}
-quantities as not materialized (
+quantities as (
 
     select * from {{ ref('int_metered_quantities') }}{{ touched_only('int_periods_touched', ['billing_period_key']) }}
     where is_summable
@@ -22,10 +21,25 @@ quantities as not materialized (
 
 routed_events as (
 
-    select * from {{ ref('int_metered_events_routed') }}
+    select * from {{ ref('int_metered_events_routed') }}{{ touched_only('int_periods_touched', ['billing_period_key']) }}
     where
         reason is null and billing_period_key is not null
         and {{ within_span('int_periods_touched', 'received_at', 'received_from_at', 'received_to_at') }}
+
+),
+
+{# Before they are joined: members have few prices and many events. #}
+member_sums as (
+
+    select
+        billing_period_key,
+        price_id,
+        member_key,
+        case when count(*) = count(units) then sum(units) end as exact_units,
+        coalesce(cast(sum(units) as double), 0)
+        + coalesce(sum(units_as_double order by received_at, usage_event_key) filter (where units is null), 0) as units
+    from routed_events
+    group by billing_period_key, price_id, member_key
 
 ),
 
@@ -33,38 +47,32 @@ member_units as (
 
     select
         quantities.meter_usage_key,
-        routed_events.member_key,
-        case when count(*) = count(routed_events.units) then sum(routed_events.units) end as exact_units,
-        coalesce(cast(sum(routed_events.units) as double), 0) + coalesce(
-            sum(routed_events.units_as_double order by routed_events.received_at, routed_events.usage_event_key)
-                filter (where routed_events.units is null),
-            0
-        ) as units
-    from routed_events
+        quantities.billing_period_key,
+        quantities.organization_id,
+        quantities.customer_key,
+        quantities.expected_amount,
+        quantities.currency,
+        member_sums.member_key,
+        member_sums.exact_units,
+        member_sums.units
+    from member_sums
     inner join quantities
         on
-            routed_events.billing_period_key = quantities.billing_period_key
-            and routed_events.price_id = quantities.price_id
-    group by quantities.meter_usage_key, routed_events.member_key
+            member_sums.billing_period_key = quantities.billing_period_key
+            and member_sums.price_id = quantities.price_id
 
 ),
 
 weighed_members as (
 
     select
-        member_units.*,
-        quantities.billing_period_key,
-        quantities.organization_id,
-        quantities.customer_key,
-        quantities.expected_amount,
-        quantities.currency,
+        *,
         case
-            when count(*) over usage = count(member_units.exact_units) over usage then sum(member_units.exact_units) over usage
+            when count(*) over usage = count(exact_units) over usage then sum(exact_units) over usage
         end as all_exact_units,
-        sum(member_units.units) over (usage order by member_units.member_key rows between unbounded preceding and unbounded following) as all_units
+        sum(units) over (usage order by member_key rows between unbounded preceding and unbounded following) as all_units
     from member_units
-    inner join quantities on member_units.meter_usage_key = quantities.meter_usage_key
-    window usage as (partition by member_units.meter_usage_key)
+    window usage as (partition by meter_usage_key)
 
 ),
 
