@@ -44,8 +44,8 @@ DAMAGE = {
     ),
     "a step costs more in its trace": (
         TRACES,
-        "update marts.event_trace_costs set cost_amount = cost_amount + 0.000000000001 where {one}",
-        "marts.event_trace_costs where cost_amount is not null",
+        "update intermediate.int_trace_costs set cost_amount = cost_amount + 0.000000000001 where {one}",
+        "intermediate.int_trace_costs where cost_amount is not null",
     ),
     "an event has no outcome": (
         OUTCOMES,
