@@ -28,7 +28,10 @@ where false
 
 with
 
-{# Only customers and meters with any difference; their stretches are then cut at the bounds of either version. #}
+{#
+    Only customers and meters with any difference; their stretches are then cut at the bounds of either version. What had
+    no route had no usage, and what it has now is measured anew: it need not be looked for among all events.
+#}
 differing_pairs as (
 
     select distinct
@@ -37,6 +40,7 @@ differing_pairs as (
     from (
         {{ differing_rows('int_billing_routes', ['customer_key', 'meter_id', 'route_starts_at'] + answer) }}
     )
+    semi join applied.int_billing_routes using (customer_key, meter_id)
 
 ),
 
