@@ -102,7 +102,7 @@ def test_sources_of_loads_are_those_that_the_loaders_write() -> None:
 
 def test_outcomes_that_lose_money_are_those_of_the_model() -> None:
     model = (ROOT / "models" / "marts" / "reconciliation" / "unbilled_usage.sql").read_text()
-    (listed,) = re.findall(r"outcome in \((.+)\)", model)
+    (listed,) = re.findall(r"reason in \((.+)\)", model)
     assert described()["unbilled_usage.outcome"] == set(re.findall(r"\w+", listed))
 
 
