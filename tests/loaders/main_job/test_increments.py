@@ -192,7 +192,7 @@ def differences(one: Path, other: Path) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def unnamed_changes(before: Path, home: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Rows of the marts that differ from before the last build, which did not name them: a publish would not write them.
+    """Rows of the marts that the last build changed and did not name: a publish would not write them.
 
     A view of tables that are changed in place is never stale in the work file itself, whatever it names.
     """
@@ -202,7 +202,8 @@ def unnamed_changes(before: Path, home: Path) -> dict[str, list[tuple[Any, ...]]
             connection.execute(f"attach '{folder / 'meterhouse.duckdb'}' as {name} (read_only)")
         models = connection.execute(
             "select model from after.raw.model_changes where not is_whole and model in ("
-            "  select table_name from information_schema.tables where table_catalog = 'before' and table_schema = 'marts'"
+            "  select table_name from information_schema.tables"
+            "  where table_catalog = 'before' and table_schema = 'marts'"
             ") and build_id = (select max(build_id) from after.raw.builds) order by 1"
         ).fetchall()
         for (model,) in models:
