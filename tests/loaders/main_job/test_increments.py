@@ -168,6 +168,15 @@ def deal_changes(world: World, step: Path, number: int, chance: random.Random) -
             (target / "records.jsonl").write_bytes(json.dumps(item).encode() + b"\n")
 
 
+def rows_apart(connection: duckdb.DuckDBPyConnection, sides: dict[str, str]) -> list[tuple[Any, ...]]:
+    """Some rows that one of two queries returns and the other does not, after the name of the one that does."""
+    (one, left), (other, right) = sides.items()
+    return connection.execute(
+        f"(select '{one}', * from ({left} except all {right}) limit 3) union all "
+        f"(select '{other}', * from ({right} except all {left}) limit 3)"
+    ).fetchall()
+
+
 def differences(one: Path, other: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Rows of the marts that are in one work file and not in the other, some of each table."""
     found = {}
@@ -181,11 +190,10 @@ def differences(one: Path, other: Path) -> dict[str, list[tuple[Any, ...]]]:
         for table in sorted({name for _, name in tables}):
             columns = connection.execute(f"select column_name from (describe one.marts.{table}) order by 1").fetchall()
             listed = ", ".join(f'"{column}"' for (column,) in columns)
-            sides = [f"select {listed} from {base}.marts.{table}" for base in ("one", "other")]
-            rows = connection.execute(
-                f"(select 'incremental', * from ({sides[0]} except all {sides[1]}) limit 3) union all "
-                f"(select 'full refresh', * from ({sides[1]} except all {sides[0]}) limit 3)"
-            ).fetchall()
+            names = {"incremental": "one", "full refresh": "other"}
+            rows = rows_apart(
+                connection, {name: f"select {listed} from {base}.marts.{table}" for name, base in names.items()}
+            )
             if rows:
                 found[table] = rows
     return found
@@ -214,14 +222,11 @@ def unnamed_changes(before: Path, home: Path) -> dict[str, list[tuple[Any, ...]]
             ).fetchall()
             same = " and ".join(f"rows.{column} is not distinct from named.{column}" for (column,) in named) or "false"
             names = f"select * from after.changes.{model} where build_id = (select max(build_id) from after.raw.builds)"
-            sides = [
-                f"select * from {name}.marts.{model} as rows anti join ({names}) as named on {same}"
+            sides = {
+                name: f"select * from {name}.marts.{model} as rows anti join ({names}) as named on {same}"
                 for name in ("before", "after")
-            ]
-            rows = connection.execute(
-                f"(select 'before', * from ({sides[0]} except all {sides[1]}) limit 3) union all "
-                f"(select 'after', * from ({sides[1]} except all {sides[0]}) limit 3)"
-            ).fetchall()
+            }
+            rows = rows_apart(connection, sides)
             if rows:
                 found[model] = rows
         assert len(models) > 10
