@@ -9,7 +9,8 @@
 
 {#
     The children whose parent, root or depth may be another since the last build: those that are touched, those that name
-    a touched event, and what hangs below either. Empty where the build makes everything anew.
+    a touched event, and what hangs below either. By their places only: DuckDB reads a selected column of whole row groups,
+    and a text of each link would be most of what this reads. Empty where the build makes everything anew.
 #}
 {% if not works_in_place() %}
 
@@ -17,7 +18,6 @@ select
     load_id,
     file_number,
     record_number,
-    usage_event_key,
     load_id as first_parent_load_id,
     load_id as last_parent_load_id
 from {{ ref('int_usage_events_touched') }}
@@ -69,19 +69,19 @@ touched_names as (
 
 stored_links as (
 
-    select load_id, file_number, record_number, usage_event_key, root_load_id from links
+    select load_id, file_number, record_number, root_load_id from links
     semi join touched_names using (reference_hash)
     union
-    select load_id, file_number, record_number, usage_event_key, root_load_id from links
+    select load_id, file_number, record_number, root_load_id from links
     semi join touched_events using (load_id, file_number, record_number)
 
 ),
 
 naming_links as (
 
-    select load_id, file_number, record_number, usage_event_key from stored_links
+    select load_id, file_number, record_number from stored_links
     union
-    select load_id, file_number, record_number, usage_event_key from counted_events
+    select load_id, file_number, record_number from counted_events
     semi join touched_events using (load_id, file_number, record_number)
     where parent_reference is not null
 
@@ -94,7 +94,6 @@ links_below as not materialized (
         load_id,
         file_number,
         record_number,
-        usage_event_key,
         parent_load_id,
         parent_file_number,
         parent_record_number
@@ -105,7 +104,6 @@ links_below as not materialized (
         links.load_id,
         links.file_number,
         links.record_number,
-        links.usage_event_key,
         links.parent_load_id,
         links.parent_file_number,
         links.parent_record_number
@@ -120,8 +118,7 @@ hanging_links as (
 
     select * from naming_links
     union
-    select links_below.load_id, links_below.file_number, links_below.record_number, links_below.usage_event_key
-    from links_below
+    select links_below.load_id, links_below.file_number, links_below.record_number from links_below
     inner join hanging_links
         on
             links_below.parent_load_id = hanging_links.load_id
@@ -159,7 +156,6 @@ select
     references_made.load_id,
     references_made.file_number,
     references_made.record_number,
-    references_made.usage_event_key,
     places_named.first_load_id as first_parent_load_id,
     places_named.last_load_id as last_parent_load_id
 from references_made
