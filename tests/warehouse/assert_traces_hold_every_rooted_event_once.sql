@@ -179,11 +179,18 @@ totals as (
     select
         'usage_events' as table_name,
         {{ currency }} as cost_currency,
-        count(*) as event_count,
+        {% if is_partial -%}
+            {# Asked of each row and not of the table, which takes DuckDB a tenth of the time. #}
+            count(*) filter (where not names_parent or root_load_id is not null) as event_count,
+        {%- else -%}
+            count(*) as event_count,
+        {%- endif %}
         {{ cost }} as cost_amount
     from {{ usage_events }}
-    where not names_parent or root_load_id is not null
-    group by all
+    {% if not is_partial -%}
+        where not names_parent or root_load_id is not null
+        group by cost_currency
+    {%- endif %}
     union all
     select
         'event_trace_costs' as table_name,
@@ -191,7 +198,7 @@ totals as (
         coalesce(sum(event_count), 0) as event_count,
         {{ cost }} as cost_amount
     from {{ ref('event_trace_costs') }}
-    group by all
+    {{ 'group by cost_currency' if not is_partial }}
 
 ),
 
