@@ -85,28 +85,50 @@ placed_orders as (
 
 ),
 
+{# Periods by the reasons that ask for their type; of two types that end at once, an order without a reason takes the later. #}
+ended_periods as (
+
+    select
+        subscription_key,
+        case period_type when 'subscription' then 'subscription_cycle' else 'subscription_meter_cycle' end as cycle_reason,
+        period_end_at,
+        billing_period_key,
+        period_type
+    from periods
+    union all
+    select
+        subscription_key,
+        'any' as cycle_reason,
+        period_end_at,
+        arg_max(billing_period_key, period_type) as billing_period_key,
+        max(period_type) as period_type
+    from periods
+    group by subscription_key, period_end_at
+
+),
+
 {# The period that ended last at or before the order was created. #}
 last_ended_periods as (
 
     select
-        placed_orders.order_key,
-        periods.billing_period_key,
-        periods.period_type,
-        periods.period_end_at
-    from placed_orders
-    inner join periods
+        reasoned_orders.order_key,
+        ended_periods.billing_period_key,
+        ended_periods.period_type,
+        ended_periods.period_end_at
+    from (
+        select
+            *,
+            case
+                when billing_reason in ('subscription_cycle', 'subscription_meter_cycle') then billing_reason
+                else 'any'
+            end as cycle_reason
+        from placed_orders
+    ) as reasoned_orders
+    asof inner join ended_periods
         on
-            placed_orders.subscription_key = periods.subscription_key
-            and periods.period_end_at <= placed_orders.matched_at
-    where
-        case placed_orders.billing_reason
-            when 'subscription_cycle' then periods.period_type = 'subscription'
-            when 'subscription_meter_cycle' then periods.period_type = 'meter'
-            else true
-        end
-    qualify row_number() over (
-        partition by placed_orders.order_key order by periods.period_end_at desc, periods.period_type desc
-    ) = 1
+            reasoned_orders.subscription_key = ended_periods.subscription_key
+            and reasoned_orders.cycle_reason = ended_periods.cycle_reason
+            and reasoned_orders.matched_at >= ended_periods.period_end_at
 
 ),
 
