@@ -10,7 +10,7 @@ charged_events as (
 
     select
         organization_id,
-        count(*) filter (where reason is null and billing_period_key is not null) as event_count
+        count(*) filter (where is_charged) as event_count
     from {{ ref('int_metered_events_routed') }}
     group by organization_id
 

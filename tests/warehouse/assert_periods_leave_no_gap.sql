@@ -23,11 +23,11 @@ pauses as (
 
 ),
 
-{# What has no reason against it is charged. #}
-charged_events as (
+{# Nothing speaks against them, and yet no period counts them. #}
+stray_events as (
 
     select * from {{ ref('int_metered_events_routed') }}
-    where reason is null
+    where reason is null and not is_charged
 
 )
 
@@ -51,11 +51,10 @@ where
 union all
 select
     'usage without a period' as finding,
-    charged_events.subscription_key,
+    subscription_key,
     null as period_type,
     null as gap_start_at,
     null as gap_end_at,
     count(*) as event_count
-from charged_events
-where charged_events.billing_period_key is null
-group by charged_events.subscription_key
+from stray_events
+group by subscription_key

@@ -10,7 +10,7 @@ routed_events as (
 
     select * from {{ ref('int_metered_events_routed') }}{{ touched_only('int_routing_touched') }}
     {# The second condition follows from what is looked for, and spares most events the join. #}
-    where reason is null and billing_period_key is not null and occurred_at < received_at
+    where is_charged and occurred_at < received_at
 
 ),
 

@@ -62,6 +62,7 @@ select
     routed_events.* replace (
         coalesce(prices.currency, routed_events.currency, reference_prices.currency) as currency
     ),
+    routed_events.reason is null and routed_events.billing_period_key is not null as is_charged,
     case
         when routed_events.aggregation_function in ('sum', 'count') and prices.unit_amount is not null
             then coalesce(

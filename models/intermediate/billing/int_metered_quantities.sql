@@ -56,7 +56,7 @@ routed_events as not materialized (
 
     select * from {{ ref('int_metered_events_routed') }}
     where
-        reason is null and billing_period_key is not null
+        is_charged
         and {{ within_span('int_periods_touched', 'received_at', 'received_from_at', 'received_to_at') }}
 
 ),

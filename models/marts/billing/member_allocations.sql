@@ -23,7 +23,7 @@ routed_events as (
 
     select * from {{ ref('int_metered_events_routed') }}{{ touched_only('int_periods_touched', ['billing_period_key']) }}
     where
-        reason is null and billing_period_key is not null
+        is_charged
         and {{ within_span('int_periods_touched', 'received_at', 'received_from_at', 'received_to_at') }}
 
 ),
