@@ -33,7 +33,7 @@ routed_events as (
         routed_events.billing_period_key,
         routed_events.meter_id,
         routed_events.organization_id,
-        routed_events.is_charged,
+        routed_events.reason,
         coalesce(cast(routed_events.units as double), routed_events.units_as_double) as units
     from {{ ref('int_metered_events_routed') }} as routed_events
     semi join changed_periods on routed_events.billing_period_key = changed_periods.billing_period_key
@@ -59,7 +59,7 @@ charged_events as (
         sum(cast(units as decimal(38, 12))) as units
     from routed_events
     where
-        is_charged
+        reason is null
         and abs(coalesce(units, 0)) < 1e15
     group by billing_period_key, meter_id, organization_id
 
