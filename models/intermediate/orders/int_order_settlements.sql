@@ -71,6 +71,10 @@ placed_orders as (
         orders.organization_id,
         orders.subscription_id,
         orders.billing_reason,
+        case
+            when orders.billing_reason in ('subscription_cycle', 'subscription_meter_cycle') then orders.billing_reason
+            else 'any'
+        end as cycle_reason,
         orders.is_paid,
         orders.matched_at,
         orders.subtotal_amount,
@@ -85,7 +89,7 @@ placed_orders as (
 
 ),
 
-{# Periods by the reasons that ask for their type; of two types that end at once, an order without a reason takes the later. #}
+{# Periods by the reason that asks for their type; where both types end at once, any other order takes the subscription's. #}
 ended_periods as (
 
     select
@@ -111,24 +115,16 @@ ended_periods as (
 last_ended_periods as (
 
     select
-        reasoned_orders.order_key,
+        placed_orders.order_key,
         ended_periods.billing_period_key,
         ended_periods.period_type,
         ended_periods.period_end_at
-    from (
-        select
-            *,
-            case
-                when billing_reason in ('subscription_cycle', 'subscription_meter_cycle') then billing_reason
-                else 'any'
-            end as cycle_reason
-        from placed_orders
-    ) as reasoned_orders
+    from placed_orders
     asof inner join ended_periods
         on
-            reasoned_orders.subscription_key = ended_periods.subscription_key
-            and reasoned_orders.cycle_reason = ended_periods.cycle_reason
-            and reasoned_orders.matched_at >= ended_periods.period_end_at
+            placed_orders.subscription_key = ended_periods.subscription_key
+            and placed_orders.cycle_reason = ended_periods.cycle_reason
+            and placed_orders.matched_at >= ended_periods.period_end_at
 
 ),
 
