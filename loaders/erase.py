@@ -148,14 +148,14 @@ def _find_person(connection: duckdb.DuckDBPyConnection, target: Target) -> recor
 # Who a key is, from what models were made of: the published tables may have hashed ids.
 _CUSTOMERS_IDS = """
 select customer_id, external_customer_id from intermediate.int_customers_merged
-where organization_id = $organization_id and customer_key = $key
+where organization_id = $organization_id and customer_key = try_cast($key as uuid)
 union
 select customer_id, external_customer_id from intermediate.int_usage_summed_daily
-where organization_id = $organization_id and customer_key = $key
+where organization_id = $organization_id and customer_key = try_cast($key as uuid)
 """
 _MEMBERS_IDS = """
 select customer_key, member_id, external_member_id from intermediate.int_usage_summed_daily
-where organization_id = $organization_id and member_key = $key
+where organization_id = $organization_id and member_key = try_cast($key as uuid)
 """
 
 

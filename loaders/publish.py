@@ -42,14 +42,17 @@ _GROWTH_BYTES = 16 << 20
 _CLOSED_PERIODS = """
 insert into raw.published_periods
 select
-    p.billing_period_key, p.organization_id, p.subscription_key, q.currency,
+    replace(p.billing_period_key::varchar, '-', ''), p.organization_id, replace(p.subscription_key::varchar, '-', ''),
+    q.currency,
     p.period_start_at, p.period_end_at,
     case when count(*) = count(q.expected_amount) then sum(q.expected_amount)::bigint end,
     $published_at, b.through_load_id
 from intermediate.int_billing_periods_settled as p
 inner join intermediate.int_metered_quantities as q on p.billing_period_key = q.billing_period_key
 inner join raw.builds as b on b.build_id = $build_id
-where p.is_closed and p.billing_period_key not in (select billing_period_key from raw.published_periods)
+where
+    p.is_closed
+    and replace(p.billing_period_key::varchar, '-', '') not in (select billing_period_key from raw.published_periods)
 group by all
 """
 

@@ -1,9 +1,11 @@
 """The tables of a published file: written anew or changed in a copy of the last one, then read back and compared.
 
 The file is attached to the work file's connection as `published` (see `attach_copy`).
+Keys are UUIDs in the work file and text here: 32 hexadecimal digits, those of events with their hyphens.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import duckdb
 
@@ -14,6 +16,8 @@ from loaders.warehouse import quote_identifier, quote_literal
 MARTS = "marts"
 REFERENCE_TABLES = ("currencies",)
 PUBLICATION = "publication"
+# The member_key of usage without a member, as the macro `unattributed` has it.
+UNATTRIBUTED = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 # From this part of its rows on a table is written anew, and of all rows the file: that leaves no holes.
 _LARGE_PART = 1 / 3
@@ -48,9 +52,19 @@ class Table:
     columns: tuple[tuple[str, str, str | None], ...]
 
     @property
-    def source(self) -> str:
+    def model(self) -> str:
         """The table in the work file, as SQL."""
         return f"{quote_identifier(self.schema)}.{quote_identifier(self.name)}"
+
+    @property
+    def source(self) -> str:
+        """What is published of the work file's table, as SQL."""
+        return f"(select {self.published(name for name, _, _ in self.columns)} from {self.model})"  # noqa: S608
+
+    def published(self, names: Iterable[str]) -> str:
+        """Some of the work file's columns as they are published, as SQL."""
+        types = {name: data_type for name, data_type, _ in self.columns}
+        return ", ".join(_key_text(name) if types[name] == "UUID" else quote_identifier(name) for name in names)
 
     @property
     def target(self) -> str:
@@ -59,8 +73,8 @@ class Table:
 
     @property
     def shape(self) -> list[tuple[str, str]]:
-        """Names and types, in order."""
-        return [(name, data_type) for name, data_type, _ in self.columns]
+        """Names and types as they are published, in order."""
+        return [(name, "VARCHAR" if data_type == "UUID" else data_type) for name, data_type, _ in self.columns]
 
 
 @dataclass(frozen=True)
@@ -75,6 +89,17 @@ class Step:
     def is_change(self) -> bool:
         """Whether anything is written."""
         return self.changes is None or bool(self.changes.keys)
+
+
+def _key_text(name: str) -> str:
+    """A key as text, as the macro `key_text` writes it."""
+    column = quote_identifier(name)
+    if name.endswith("event_key"):
+        return f"cast({column} as varchar) as {column}"
+    text = f"replace(cast({column} as varchar), '-', '')"
+    if name == "member_key":
+        text = f"case when {column} = cast('{UNATTRIBUTED}' as uuid) then 'unattributed' else {text} end"
+    return f"{text} as {column}"
 
 
 def source_tables(connection: duckdb.DuckDBPyConnection) -> list[Table]:
@@ -110,7 +135,7 @@ def plan_changes(connection: duckdb.DuckDBPyConnection, tables: list[Table], sin
 
 def count_rows(connection: duckdb.DuckDBPyConnection) -> int:
     """The rows of all tables that are published."""
-    return sum(_count(connection, table.source) for table in source_tables(connection))
+    return sum(_count(connection, table.model) for table in source_tables(connection))
 
 
 def _plan(connection: duckdb.DuckDBPyConnection, table: Table, copied: Table | None, since: int) -> Step:
@@ -118,7 +143,7 @@ def _plan(connection: duckdb.DuckDBPyConnection, table: Table, copied: Table | N
         return _whole(connection, table)
     changes = changes_since(connection, table.name, {name for name, _ in table.shape}, since)
     if changes is None:
-        is_equal = _count(connection, table.source) == _count(connection, table.target) and (
+        is_equal = _count(connection, table.model) == _count(connection, table.target) and (
             _digest(connection, table.source) == _digest(connection, table.target)
         )
         return Step(table, 0, Changes(is_whole=False)) if is_equal else _whole(connection, table)
@@ -131,15 +156,16 @@ def _plan(connection: duckdb.DuckDBPyConnection, table: Table, copied: Table | N
 
 def _plan_rows(connection: duckdb.DuckDBPyConnection, table: Table, changes: Changes) -> Step:
     rows = _rows_to_write(table)
-    connection.execute(f"create or replace temp table {rows} as {changed_rows(table.source, changes)}")
+    columns = table.published(name for name, _, _ in table.columns)
+    connection.execute(f"create or replace temp table {rows} as {changed_rows(table.model, changes, columns)}")
     count = _count(connection, rows)
-    if count > _count(connection, table.source) * _LARGE_PART:
+    if count > _count(connection, table.model) * _LARGE_PART:
         return _whole(connection, table)
     return Step(table, count, changes)
 
 
 def _whole(connection: duckdb.DuckDBPyConnection, table: Table) -> Step:
-    return Step(table, _count(connection, table.source))
+    return Step(table, _count(connection, table.model))
 
 
 def _rows_to_write(table: Table) -> str:
@@ -162,10 +188,15 @@ def write(connection: duckdb.DuckDBPyConnection, steps: list[Step]) -> None:
 
 
 def _write_rows(connection: duckdb.DuckDBPyConnection, table: Table, changes: Changes) -> None:
-    connection.execute(
-        f"delete from {table.target} where rowid in ({changed_rows(table.target, changes, 'rowid')})"  # noqa: S608
-    )
+    gone = changed_rows(table.target, _as_published(table, changes), "rowid")
+    connection.execute(f"delete from {table.target} where rowid in ({gone})")  # noqa: S608
     connection.execute(f"insert into {table.target} from {_rows_to_write(table)}")
+
+
+def _as_published(table: Table, changes: Changes) -> Changes:
+    """The changes by the keys that the published rows have."""
+    keys = f"(select {table.published(changes.keys)} from {changes.relation})"  # noqa: S608
+    return replace(changes, relation=keys)
 
 
 def _write_comments(connection: duckdb.DuckDBPyConnection, table: Table, copied: Table | None) -> None:
@@ -189,7 +220,7 @@ def check(connection: duckdb.DuckDBPyConnection, steps: list[Step]) -> None:
     """
     for step in steps:
         table = step.table
-        if (read := _count(connection, table.target)) != (expected := _count(connection, table.source)):
+        if (read := _count(connection, table.target)) != (expected := _count(connection, table.model)):
             raise CopyDiffersError(f"{table.name}: the model has {expected} rows and {read} were read back")
         if step.is_change and _written(connection, step) != _read_back(connection, step):
             raise CopyDiffersError(f"{table.name}: what was read back is not what the model holds")
@@ -203,7 +234,7 @@ def _read_back(connection: duckdb.DuckDBPyConnection, step: Step) -> tuple[int, 
     target = step.table.target
     if step.changes is None:
         return _digest(connection, target)
-    return _digest(connection, f"({changed_rows(target, step.changes)})")
+    return _digest(connection, f"({changed_rows(target, _as_published(step.table, step.changes))})")
 
 
 def _digest(connection: duckdb.DuckDBPyConnection, relation: str) -> tuple[int, int]:

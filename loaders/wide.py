@@ -289,7 +289,7 @@ def _write(
     table = _table(state, relation_name)
     columns = _physical([*given, *new])
     if target.is_anew:
-        listed = ", ".join([f"{KEY} VARCHAR", *(f"{quote_identifier(c.column_name)} {_data_type(c)}" for c in columns)])
+        listed = ", ".join([f"{KEY} UUID", *(f"{quote_identifier(c.column_name)} {_data_type(c)}" for c in columns)])
         statements = [f"create or replace table {table} ({listed})", *_comments_on_table(table, target.event_name)]
         missing, source = columns, state.events
     else:
@@ -331,7 +331,7 @@ def _record(state: State, target: Target, relation_name: str) -> list[str]:
     named = f"select {KEY} from {state.batch} where event_name != {quote_literal(target.event_name)}"  # noqa: S608
     return [
         *statements,
-        f"create table if not exists {changes} (build_id bigint, {KEY} varchar)",
+        f"create table if not exists {changes} (build_id bigint, {KEY} uuid)",
         f"delete from {changes} where build_id = {build} or build_id < {build} - 100",  # noqa: S608
         f"insert into {changes} select distinct {build}, {KEY} from {state.changed} where {KEY} not in ({named})",  # noqa: S608
     ]

@@ -6,6 +6,7 @@ import json
 import re
 from decimal import Decimal, localcontext
 from typing import Any
+from uuid import UUID
 
 import duckdb
 import msgspec
@@ -168,13 +169,13 @@ def warehouse(texts: list[str]) -> duckdb.DuckDBPyConnection:
     connection.execute(
         f"{RAW_TABLES}; create schema marts; insert into raw.builds values "
         "(1, 'build', '2026-01-01', '2026-01-01', null, true, null, 1, null, null);"
-        "create table events (usage_event_key varchar, event_name varchar, metadata varchar, exact_numbers varchar)"
+        "create table events (usage_event_key uuid, event_name varchar, metadata varchar, exact_numbers varchar)"
     )
     rows = []
     for number, text in enumerate(texts):
         is_long = re.search(r"[0-9][0-9.]{15,}|[.][0-9]{13,}|[:,\[\s]-?[0-9][0-9.]*[eE]", text)
         payload = f'{{"metadata": {text}}}'
-        rows.append((str(number), "call", text, exact_metadata_numbers(payload) if is_long else None))
+        rows.append((UUID(int=number), "call", text, exact_metadata_numbers(payload) if is_long else None))
     connection.executemany("insert into events values (?, ?, ?, ?)", rows)
     return connection
 
@@ -207,7 +208,7 @@ def test_each_value_is_in_its_column_and_nothing_else_is(events: list[dict[str, 
         assert columns[: len(before)] == before
         names = {(column.pointer, column.value_type): column.column_name for column in columns}
         assert len(set(names.values())) == len(names)
-        cursor = connection.execute("select * from marts.wide_call order by cast(usage_event_key as integer)")
+        cursor = connection.execute("select * from marts.wide_call order by usage_event_key")
         shown = [description[0] for description in cursor.description or []]
         assert shown == ["usage_event_key", *(it.column_name for it in sorted(columns, key=lambda it: it.position))]
         for text, row in zip(texts, cursor.fetchall(), strict=True):
@@ -229,7 +230,7 @@ def test_values_beyond_the_limit_share_one_column(events: list[dict[str, Any]], 
         if not shared:
             return
         assert len({column.position for column in columns if column.column_name == OTHER}) == 1
-        rows = connection.execute("select other_properties from marts.wide_call order by cast(usage_event_key as int)")
+        rows = connection.execute("select other_properties from marts.wide_call order by usage_event_key")
         for text, (cell,) in zip(texts, rows.fetchall(), strict=True):
             expected = {
                 pointer_of(path) for path, kind, _ in leaves(exactly(text)) if (pointer_of(path), kind) in shared

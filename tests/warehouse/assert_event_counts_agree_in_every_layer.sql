@@ -63,7 +63,7 @@ member_counts as (
         organization_id,
         count(*) as event_count
     from {{ ref('usage_events') }}
-    where member_key = 'unattributed'
+    where member_key = {{ unattributed() }}
     group by organization_id
 
 ),

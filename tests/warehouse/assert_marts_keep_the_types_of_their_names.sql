@@ -1,5 +1,5 @@
 {#
-    A column's name tells its type: instants are TIMESTAMP without zone, amounts exact, units DOUBLE, keys text. A
+    A column's name tells its type: instants are TIMESTAMP without zone, amounts exact, units DOUBLE, keys UUIDs. A
     TIMESTAMPTZ moves with the reader's time zone, and money in a DOUBLE loses cents. The columns of wide relations are
     the merchant's: a number called `retry_count` stays DECIMAL there, but no text is called `sent_at`.
 #}
@@ -34,11 +34,11 @@ where
         or (column_name like '%\_at' escape '\' and data_type != 'TIMESTAMP')
         or (regexp_matches(column_name, '_(date|month)$') and data_type != 'DATE')
         or (regexp_matches(column_name, '(^|_)amount$') and data_type not in ('BIGINT', 'DECIMAL(38,12)'))
-        or (column_name like '%\_key' escape '\' and data_type != 'VARCHAR')
         or (
             not starts_with(table_name, 'wide_')
             and (
-                (column_name in ('cost_amount', 'unit_amount', 'list_amount', 'reference_amount') and data_type != 'DECIMAL(38,12)')
+                (column_name like '%\_key' escape '\' and data_type != 'UUID')
+                or (column_name in ('cost_amount', 'unit_amount', 'list_amount', 'reference_amount') and data_type != 'DECIMAL(38,12)')
                 or (regexp_matches(column_name, '(^|_)units$') and data_type != 'DOUBLE')
                 or (regexp_matches(column_name, '_(id|currency)$') and column_name not like '%load\_id' escape '\' and data_type != 'VARCHAR')
                 or (regexp_matches(column_name, '^(is|has)_') and data_type != 'BOOLEAN')

@@ -14,7 +14,7 @@ wide_events as (
 
     select
         relation_name,
-        {{ "usage_event_key" if is_whole else "'all'" }} as usage_event_key,
+        {{ "usage_event_key" if is_whole else "cast(null as uuid)" }} as usage_event_key,
         {{ "1" if is_whole else "count(*)" }} as row_count
     from {{ source('raw', 'wide_events') }}
     {%- if not is_whole %}
@@ -34,7 +34,7 @@ usage_events as (
 
     select
         relations.relation_name,
-        {{ 'usage_events.usage_event_key' if is_whole else "'all'" }} as usage_event_key,
+        {{ 'usage_events.usage_event_key' if is_whole else 'cast(null as uuid)' }} as usage_event_key,
         {{ '1' if is_whole else 'usage_events.event_count' }} as row_count
     from {{ events if is_whole else daily }} as usage_events
     inner join relations on usage_events.event_name = relations.event_name
@@ -66,4 +66,4 @@ select
     sum(wide_event_count) as wide_event_count
 from all_rows
 group by relation_name, usage_event_key
-having sum(event_count) != sum(wide_event_count) or (usage_event_key != 'all' and sum(event_count) != 1)
+having sum(event_count) != sum(wide_event_count) or (usage_event_key is not null and sum(event_count) != 1)

@@ -75,10 +75,10 @@ changed_subscriptions as (
 
     {{ differing_rows('int_subscriptions_merged', ['subscription_key', 'organization_id', 'customer_key']) }}
     union
-    select distinct subscription_key, cast(null as varchar) as organization_id, cast(null as varchar) as customer_key
+    select distinct subscription_key, cast(null as varchar) as organization_id, cast(null as uuid) as customer_key
     from changed_prices
     union
-    select distinct subscription_key, cast(null as varchar) as organization_id, cast(null as varchar) as customer_key
+    select distinct subscription_key, cast(null as varchar) as organization_id, cast(null as uuid) as customer_key
     from carried_prices
     semi join changed_meters using (organization_id, meter_id)
 

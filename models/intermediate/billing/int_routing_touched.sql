@@ -10,9 +10,9 @@
 
 select
     {{ place | join(', ') }},
-    cast(null as varchar) as old_billing_period_key,
-    cast(null as varchar) as old_subscription_key,
-    cast(null as varchar) as old_customer_key,
+    cast(null as uuid) as old_billing_period_key,
+    cast(null as uuid) as old_subscription_key,
+    cast(null as uuid) as old_customer_key,
     cast(null as varchar) as old_meter_id,
     cast(null as timestamp) as old_received_at,
     cast(null as timestamp) as old_occurred_at

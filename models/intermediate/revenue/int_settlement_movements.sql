@@ -90,7 +90,7 @@ charges as (
     where kind in ('order', 'credit_order')
     union all by name
     select
-        order_key as movement_key,
+        {{ key_text('order_key') }} as movement_key,
         organization_id,
         order_id,
         customer_id,
@@ -276,7 +276,7 @@ valued_charges as (
 fees_of_objects as (
 
     select
-        md5(order_key || 'fee') as movement_key,
+        md5({{ key_text('order_key') }} || 'fee') as movement_key,
         organization_id,
         order_id,
         customer_id,
@@ -324,7 +324,7 @@ refunds_of_objects as (
     from orders_without_events
     inner join valued_charges
         on
-            orders_without_events.order_key = valued_charges.movement_key
+            {{ key_text('orders_without_events.order_key') }} = valued_charges.movement_key
             and valued_charges.kind = 'order_object'
     anti join orders_with_refund_events
         on

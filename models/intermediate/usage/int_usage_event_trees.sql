@@ -144,8 +144,8 @@ standing_trees as (
     where trees.root_event_key is not null
     {% else %}
     select
-        cast(null as varchar) as usage_event_key,
-        cast(null as varchar) as root_event_key,
+        cast(null as uuid) as usage_event_key,
+        cast(null as uuid) as root_event_key,
         cast(null as struct(load_id bigint, file_number integer, record_number bigint)) as root_place,
         cast(null as integer) as depth
     where false

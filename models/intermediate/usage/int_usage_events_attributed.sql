@@ -58,7 +58,7 @@ select
             then {{ surrogate_key(["'member'", 'contents.organization_id', 'usage_events.customer_key', 'coalesce(contents.member_id, members.member_id)']) }}
         when contents.external_member_id is not null
             then {{ surrogate_key(["'external_member'", 'contents.organization_id', 'usage_events.customer_key', 'contents.external_member_id']) }}
-        else 'unattributed'
+        else {{ unattributed() }}
     end as member_key,
     {# Of an event that names a parent; the others are their own root, and carry nothing. #}
     trees.usage_event_key is not null as names_parent,

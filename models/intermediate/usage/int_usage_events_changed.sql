@@ -14,7 +14,7 @@ select
     touched.usage_event_key,
     touched.organization_id,
     touched.occurred_at,
-    cast(null as varchar) as old_customer_key,
+    cast(null as uuid) as old_customer_key,
     cast(null as varchar) as old_event_name,
     cast(null as bigint) as old_root_load_id,
     cast(null as integer) as old_root_file_number,

@@ -64,7 +64,7 @@ loads_read_again as (
     select distinct event_keys.load_id
     from {{ source('raw', 'event_keys') }} as event_keys
     semi join (
-        select {{ key_hash('cast(usage_event_key as uuid)') }} as key_hash from new_rereads
+        select {{ key_hash('usage_event_key') }} as key_hash from new_rereads
     ) as reread_keys using (key_hash)
 
 ),

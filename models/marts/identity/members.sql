@@ -3,7 +3,7 @@ with
 monthly_usage as (
 
     select * from {{ ref('int_usage_summed_monthly') }}
-    where member_key != 'unattributed'
+    where member_key != {{ unattributed() }}
 
 ),
 

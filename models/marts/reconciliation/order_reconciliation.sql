@@ -120,7 +120,7 @@ explained_orders as (
 )
 
 select
-    {{ surrogate_key(["'order_reconciliation'", "case when is_billed then order_key else 'missing' end", 'subscription_key', 'billing_period_key']) }} as order_reconciliation_key,
+    {{ surrogate_key(["'order_reconciliation'", "case when is_billed then " ~ key_text('order_key') ~ " else 'missing' end", 'subscription_key', 'billing_period_key']) }} as order_reconciliation_key,
     organization_id,
     customer_key,
     subscription_key,

@@ -10,7 +10,12 @@ with
 
 published_periods as (
 
-    select * from {{ source('raw', 'published_periods') }}
+    select
+        * replace (
+            cast(billing_period_key as uuid) as billing_period_key,
+            cast(subscription_key as uuid) as subscription_key
+        )
+    from {{ source('raw', 'published_periods') }}
 
 ),
 

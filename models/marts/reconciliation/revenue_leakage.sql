@@ -183,5 +183,5 @@ from exceptions
 left join {{ ref('accepted_exceptions') }} as accepted
     on
         exceptions.kind = accepted.kind
-        and exceptions.key = accepted.key
+        and {{ key_text('exceptions.key') }} = accepted.key
 order by exceptions.amount desc nulls last, exceptions.event_count desc nulls last, exceptions.kind, exceptions.key

@@ -24,7 +24,7 @@ parsed_rereads as (
 )
 
 select
-    cast(record_key as varchar) as usage_event_key,
+    record_key as usage_event_key,
     organization_id,
     event.parent_id as parent_reference,
     event.external_id as external_id,

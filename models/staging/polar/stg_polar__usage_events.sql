@@ -45,7 +45,7 @@ parsed_events as (
 typed_events as (
 
     select
-        cast(record_key as varchar) as usage_event_key,
+        record_key as usage_event_key,
         organization_id,
         {{ polar_id('event.id') }} as event_id,
         event.external_id as external_id,

@@ -23,7 +23,7 @@ DAMAGE = {
     ),
     "a child has another root": (
         TREES,
-        f"update {EVENTS} set root_event_key = 'another' where {{one}}",
+        f"update {EVENTS} set root_event_key = uuid() where {{one}}",
         f"{EVENTS} where depth = 1",
     ),
     "a child that has a root is an orphan": (
@@ -39,7 +39,7 @@ DAMAGE = {
     ),
     "a trace has the key of no root": (
         TRACES,
-        "update marts.event_traces set root_event_key = 'another' where {one}",
+        "update marts.event_traces set root_event_key = uuid() where {one}",
         "marts.event_traces",
     ),
     "a step costs more in its trace": (
@@ -59,7 +59,7 @@ DAMAGE = {
     ),
     "an outcome is that of no event": (
         OUTCOMES,
-        f"update {ROUTED} set usage_event_key = 'another' where {{one}}",
+        f"update {ROUTED} set usage_event_key = uuid() where {{one}}",
         ROUTED,
     ),
     "a day has lost its users": (

@@ -49,7 +49,7 @@ _QUESTIONS: dict[str, tuple[list[str], list[str], str]] = {
         ["usage__usage_date__month"],
         """
         select date_trunc('month', usage_date), count(distinct customer_key),
-            count(distinct member_key) filter (where member_key != 'unattributed')
+            count(distinct member_key) filter (where member_key in (select member_key from members))
         from usage_daily group by all
         """,
     ),

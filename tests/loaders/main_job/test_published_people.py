@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from uuid import UUID
 
 import duckdb
 import pytest
@@ -34,7 +35,8 @@ def test_hashed_ids_compare_and_cannot_be_read(world: World, tmp_path: Path) -> 
     ):
         key = f"{table.removesuffix('s')}_key"
         plain = {
-            row[key]: (row["organization_id"], row[column]) for row in world.published.rows(f"select * from {table}")
+            UUID(row[key]): (row["organization_id"], row[column])
+            for row in world.published.rows(f"select * from {table}")
         }
         found = dict(rows(home, f"select {key}, {column} from marts.{table}"))
         assert found.keys() == plain.keys()

@@ -34,7 +34,7 @@ def test_a_late_record_restates_a_closed_period_also_after_a_full_refresh(world:
 
     meterhouse("run", late, "--as-of", AS_OF, home=home)
     found = published.rows("select * from period_restatements")
-    assert [row["billing_period_key"] for row in found] == [period]
+    assert [row["billing_period_key"] for row in found] == [period.hex]
     assert found[0]["delta_amount"] == found[0]["current_amount"] - found[0]["closed_amount"] > 0
     newest = published.rows("select max(load_id) as load_id from loads")[0]["load_id"]
     assert found[0]["load_ids"] == [newest]

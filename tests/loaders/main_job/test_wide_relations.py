@@ -5,6 +5,7 @@ import random
 import shutil
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import duckdb
 import pytest
@@ -159,15 +160,15 @@ class Usage:
         events = "intermediate.int_usage_events_attributed"
         with duckdb.connect(str(self.home / "meterhouse.duckdb")) as work:
             work.execute("create table if not exists changes.removed as from " + events + " limit 0")
-            work.execute("create or replace table changes.wide_test (load_id bigint, usage_event_key varchar)")
+            work.execute("create or replace table changes.wide_test (load_id bigint, usage_event_key uuid)")
             back = work.execute("select usage_event_key from changes.removed").fetchall()
             self._move(work, "changes.removed", events, [key for (key,) in back if self._chance.random() < 0.5])
             keys = [key for (key,) in work.execute(f"select usage_event_key from {events} order by 1").fetchall()]
             self._move(work, events, "changes.removed", self._chance.sample(keys, 40))
             for number in range(60):
-                self._land(work, events, f"new-{self._round}-{number}")
+                self._land(work, events, UUID(int=100 * self._round + number))
 
-    def _move(self, work: duckdb.DuckDBPyConnection, source: str, target: str, keys: list[str]) -> None:
+    def _move(self, work: duckdb.DuckDBPyConnection, source: str, target: str, keys: list[UUID]) -> None:
         work.execute(
             f"insert into changes.wide_test select load_id, usage_event_key from {source} where usage_event_key in ?",
             [keys],
@@ -175,7 +176,7 @@ class Usage:
         work.execute(f"insert into {target} from {source} where usage_event_key in ?", [keys])
         work.execute(f"delete from {source} where usage_event_key in ?", [keys])
 
-    def _land(self, work: duckdb.DuckDBPyConnection, events: str, key: str) -> None:
+    def _land(self, work: duckdb.DuckDBPyConnection, events: str, key: UUID) -> None:
         names = ["api.request", "job.run", "tool.call", f"news {self._round}", "API request"]
         metadata = json.dumps(
             {

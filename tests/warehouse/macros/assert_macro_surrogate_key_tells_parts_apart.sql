@@ -57,7 +57,7 @@ select
 where {{ surrogate_key(["'a'"]) }} = {{ surrogate_key(["'a'", 'null']) }}
 union all
 select
-    'a key is 32 hexadecimal digits' as claim,
+    'a key is a UUID, and 32 hexadecimal digits as text' as claim,
     actual
 from keyed
-where not regexp_full_match(actual, '[0-9a-f]{32}')
+where typeof(actual) != 'UUID' or not regexp_full_match({{ key_text('actual') }}, '[0-9a-f]{32}')
