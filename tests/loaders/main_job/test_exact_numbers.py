@@ -19,6 +19,10 @@ SPELLINGS = (
     '{"customer": {"metadata": {"metadata": "metadata"}}, %(head)s, "metadata": %(metadata)s}',
     '{%(head)s, "met\\u0061data": %(metadata)s}',
     '{"met\\u0061data": %(metadata)s, %(head)s, "customer": {"metadata": {}}}',
+    # As the API writes it; then with other keys and objects that look like it at the end, rounded as a double is.
+    '{%(head)s,"metadata":%(compact)s}',
+    '{%(head)s, "metadata": %(metadata)s, "customer": {"name":"x","metadata":%(rounded)s}}',
+    '{%(head)s, "metadata": %(metadata)s,"x\\",\\"metadata":%(rounded)s}',
 )
 
 
@@ -26,6 +30,8 @@ def numbers_of_every_shape(seed: int, each: int = 30) -> list[Decimal]:
     """Numbers with so many digits before and behind the point, integers beyond 64 bits, and the edges."""
     chosen = random.Random(seed)
     edges = [Decimal(0), Decimal(10) ** 26, Decimal(10) ** 26 - Decimal("1e-12"), Decimal(2) ** 63, Decimal(2) ** 64]
+    # As a double it is 100000.0, which has no digit too many: in every spelling.
+    edges += [Decimal("100000.000000000004")] * len(SPELLINGS)
     numbers = edges + [-edge for edge in edges] + [Decimal(chosen.getrandbits(90)) for _ in range(each)]
     for before, behind in SHAPES:
         for _ in range(each):
@@ -53,7 +59,10 @@ def land_and_publish(numbers: list[Decimal], home: Path) -> Published:
             f'{{"row": {row}, "n": {number:f}, "deep": {{"n": {number:f}}}, '
             f'"_cost": {{"amount": {number:f}, "currency": "usd"}}}}'
         )
-        lines.append(SPELLINGS[row % len(SPELLINGS)] % {"head": head, "metadata": metadata})
+        compact = metadata.replace(" ", "")
+        rounded = json.dumps(json.loads(metadata), separators=(",", ":"))
+        texts = {"head": head, "metadata": metadata, "compact": compact, "rounded": rounded}
+        lines.append(SPELLINGS[row % len(SPELLINGS)] % texts)
     file = home.parent / "events.jsonl"
     file.write_text("\n".join(lines) + "\n")
     meterhouse("load", file, home=home)
