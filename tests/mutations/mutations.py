@@ -42,8 +42,8 @@ MUTATIONS = [
         "aggregation",
         "only JSON numbers are summed",
         f"{BILLING}/int_metered_events.sql",
-        "as double)\n        end as units_as_double",
-        "as double)\n            else try_cast(value ->> '$' as double)\n        end as units_as_double",
+        "as double) end as units_as_double",
+        "as double) else try_cast(value ->> '$' as double) end as units_as_double",
         "int_metered_events",
     ),
     Mutation(

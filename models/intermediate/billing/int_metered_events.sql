@@ -104,19 +104,26 @@ matched_events as (
 
 ),
 
+{# The types of whole numbers end so, and no other: of a list of names DuckDB would make a join of all rows. #}
+typed_events as (
+
+    select
+        *,
+        json_type(value) = 'DOUBLE' or json_type(value) like '%INT' as is_number
+    from matched_events
+
+),
+
 measured_events as (
 
     select
-        * exclude (value, has_long_numbers, exact_units),
+        * exclude (value, is_number, has_long_numbers, exact_units),
         case
-            when json_type(value) not in ('BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT', 'DOUBLE') then null
+            when not is_number then null
             when has_long_numbers then exact_units
             else try_cast(cast(value as varchar) as decimal(38, 12))
         end as units,
-        case
-            when json_type(value) in ('BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT', 'DOUBLE')
-                then cast(cast(value as varchar) as double)
-        end as units_as_double,
+        case when is_number then cast(cast(value as varchar) as double) end as units_as_double,
         {# Numbers compare by value: 1 and 1.0 are one. Whole ones are written as such, beyond a double's 53 bits too. #}
         case
             when aggregation_function != 'unique' or json_type(value) = 'NULL' then null
@@ -130,7 +137,7 @@ measured_events as (
                 )
             else cast(value as varchar)
         end as unique_value
-    from matched_events
+    from typed_events
 
 )
 
