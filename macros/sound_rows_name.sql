@@ -8,4 +8,3 @@
         cast(tested as varchar)
     {%- endif -%}
 {% endmacro %}
-
