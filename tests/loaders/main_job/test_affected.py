@@ -45,7 +45,13 @@ def models_built(home: Path) -> set[str]:
     return set(re.findall(r"OK created .* model \w+\.(\w+)", log))
 
 
-@pytest.mark.parametrize("news", KEPT)
+# Records of other kinds take the same way; the sequences of test_increments deal them too.
+SLOW = ("recorded usage and system events", "orders")
+
+
+@pytest.mark.parametrize(
+    "news", [pytest.param(news, marks=[pytest.mark.slow] if news in SLOW else []) for news in KEPT]
+)
 def test_run_after_some_news_gives_the_tables_of_a_build_of_everything(
     world: World,
     begun: Path,

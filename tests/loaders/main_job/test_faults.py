@@ -20,7 +20,7 @@ FAULTS = [
     pytest.param("write", FROM_THEN_ON, id="disk full"),
     pytest.param("write", ONCE, id="write fails once", marks=pytest.mark.slow),
     pytest.param("fsync", ONCE, id="fsync fails once"),
-    pytest.param("read", ONCE, id="read fails once"),
+    pytest.param("read", ONCE, id="read fails once", marks=pytest.mark.slow),
 ]
 UNEQUAL = """
 select * from raw.loads as l
