@@ -26,3 +26,10 @@ def test_model_reads_no_later_layer(model: str) -> None:
         assert not set(re.findall(r"source\('raw', '(\w+)'\)", sql)) & PAYLOADS, "only staging looks into payloads"
     else:
         assert not read - {name for name in read if name.startswith("stg_")}
+
+
+def test_types_are_tested_after_every_mart() -> None:
+    """One that comes later would still have the types of an older version."""
+    sql = (ROOT / "tests" / "warehouse" / "assert_marts_keep_the_types_of_their_names.sql").read_text()
+    marts = {name for name in MODELS if layer_of(name) == LAYERS.index("marts")}
+    assert set(re.findall(r"ref\('(\w+)'\)", sql)) == marts - {"usage_metadata"}, "usage_metadata is off by default"
