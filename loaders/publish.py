@@ -25,6 +25,7 @@ from loaders.published_tables import (
     Step,
     check,
     count_rows,
+    key_text,
     plan_changes,
     plan_whole,
     source_tables,
@@ -39,11 +40,10 @@ _GROWTH_BYTES = 16 << 20
 
 # What is published of a period for the first time since it closed. Later publishes may say otherwise: that is what
 # period_restatements compares with.
-_CLOSED_PERIODS = """
+_CLOSED_PERIODS = f"""
 insert into raw.published_periods
 select
-    replace(p.billing_period_key::varchar, '-', ''), p.organization_id, replace(p.subscription_key::varchar, '-', ''),
-    q.currency,
+    {key_text("p.billing_period_key")}, p.organization_id, {key_text("p.subscription_key")}, q.currency,
     p.period_start_at, p.period_end_at,
     case when count(*) = count(q.expected_amount) then sum(q.expected_amount)::bigint end,
     $published_at, b.through_load_id
@@ -52,9 +52,9 @@ inner join intermediate.int_metered_quantities as q on p.billing_period_key = q.
 inner join raw.builds as b on b.build_id = $build_id
 where
     p.is_closed
-    and replace(p.billing_period_key::varchar, '-', '') not in (select billing_period_key from raw.published_periods)
+    and {key_text("p.billing_period_key")} not in (select billing_period_key from raw.published_periods)
 group by all
-"""
+"""  # noqa: S608
 
 # A published file by what it is known again by, where the build it comes from is one of this work file.
 _LAST_FILE = """

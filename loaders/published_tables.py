@@ -59,12 +59,13 @@ class Table:
     @property
     def source(self) -> str:
         """What is published of the work file's table, as SQL."""
-        return f"(select {self.published(name for name, _, _ in self.columns)} from {self.model})"  # noqa: S608
+        return f"(select {self.published()} from {self.model})"  # noqa: S608
 
-    def published(self, names: Iterable[str]) -> str:
-        """Some of the work file's columns as they are published, as SQL."""
+    def published(self, names: Iterable[str] | None = None) -> str:
+        """The work file's columns, or those of these names, as they are published, as SQL."""
         types = {name: data_type for name, data_type, _ in self.columns}
-        return ", ".join(_key_text(name) if types[name] == "UUID" else quote_identifier(name) for name in names)
+        columns = [(quote_identifier(name), types[name]) for name in names or types]
+        return ", ".join(f"{key_text(it)} as {it}" if data_type == "UUID" else it for it, data_type in columns)
 
     @property
     def target(self) -> str:
@@ -91,15 +92,15 @@ class Step:
         return self.changes is None or bool(self.changes.keys)
 
 
-def _key_text(name: str) -> str:
-    """A key as text, as the macro `key_text` writes it."""
-    column = quote_identifier(name)
+def key_text(column: str) -> str:
+    """A key as text, as the macro `key_text` writes it: SQL of a column, quoted or not, whose name says whose it is."""
+    name = column.rpartition(".")[2].strip('"')
     if name.endswith("event_key"):
-        return f"cast({column} as varchar) as {column}"
+        return f"cast({column} as varchar)"
     text = f"replace(cast({column} as varchar), '-', '')"
     if name == "member_key":
-        text = f"case when {column} = cast('{UNATTRIBUTED}' as uuid) then 'unattributed' else {text} end"
-    return f"{text} as {column}"
+        return f"case when {column} = cast('{UNATTRIBUTED}' as uuid) then 'unattributed' else {text} end"
+    return text
 
 
 def source_tables(connection: duckdb.DuckDBPyConnection) -> list[Table]:
@@ -156,8 +157,8 @@ def _plan(connection: duckdb.DuckDBPyConnection, table: Table, copied: Table | N
 
 def _plan_rows(connection: duckdb.DuckDBPyConnection, table: Table, changes: Changes) -> Step:
     rows = _rows_to_write(table)
-    columns = table.published(name for name, _, _ in table.columns)
-    connection.execute(f"create or replace temp table {rows} as {changed_rows(table.model, changes, columns)}")
+    changed = changed_rows(table.model, changes, table.published())
+    connection.execute(f"create or replace temp table {rows} as {changed}")
     count = _count(connection, rows)
     if count > _count(connection, table.model) * _LARGE_PART:
         return _whole(connection, table)
