@@ -78,14 +78,11 @@ typed_events as (
             They are looked for from the first "metadata" on, which is the event's key or stands before it; only where a
             key may be written with escapes, in the whole payload.
         #}
+        {%- set long_number = '[0-9][0-9.]{15,}|[.][0-9]{13,}|[:,\\[\\s]-?[0-9][0-9.]*[eE]' %}
         case
-            when regexp_matches(
-                case
-                    when contains(payload, '\u') then payload
-                    else substring(payload, strpos(payload, '"metadata"'))
-                end,
-                '[0-9][0-9.]{15,}|[.][0-9]{13,}|[:,\[\s]-?[0-9][0-9.]*[eE]'
-            )
+            when
+                regexp_matches(payload, '(?s)"metadata".*(?:{{ long_number }})')
+                or (contains(payload, '\u') and regexp_matches(payload, '{{ long_number }}'))
                 then exact_metadata_numbers(payload)
         end as exact_numbers,
         {{ utc('event.timestamp') }} as sent_at,
