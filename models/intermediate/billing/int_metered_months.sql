@@ -34,7 +34,8 @@ resets_of_months as (
 
 ),
 
-placed_events as (
+{# Kept whole, a query that is named twice would be a copy of all events. #}
+placed_events as not materialized (
 
     select
         metered_events.*,
@@ -49,20 +50,48 @@ placed_events as (
             and metered_events.meter_id = resets_of_months.meter_id
             and metered_events.usage_month = resets_of_months.usage_month
 
+),
+
+summed_months as (
+
+    select
+        organization_id,
+        customer_key,
+        meter_id,
+        usage_month,
+        part_starts_at,
+        count(*) as event_count,
+        cast(sum(units) as decimal(38, 12)) as units,
+        {# What no decimal holds is added as doubles, in received order. #}
+        sum(units_as_double order by received_at, usage_event_key) filter (where units is null) as units_beyond_decimals,
+        max(units_as_double) as largest_units,
+        min(units_as_double) as smallest_units
+    from placed_events
+    group by organization_id, customer_key, meter_id, usage_month, part_starts_at
+
+),
+
+unique_values as (
+
+    select
+        customer_key,
+        meter_id,
+        usage_month,
+        part_starts_at,
+        list(distinct unique_value) as unique_values
+    from placed_events
+    where unique_value is not null
+    group by customer_key, meter_id, usage_month, part_starts_at
+
 )
 
 select
-    organization_id,
-    customer_key,
-    meter_id,
-    usage_month,
-    part_starts_at,
-    count(*) as event_count,
-    cast(sum(units) as decimal(38, 12)) as units,
-    {# What no decimal holds is added as doubles, in received order. #}
-    sum(units_as_double order by received_at, usage_event_key) filter (where units is null) as units_beyond_decimals,
-    max(units_as_double) as largest_units,
-    min(units_as_double) as smallest_units,
-    list(distinct unique_value) filter (where unique_value is not null) as unique_values
-from placed_events
-group by organization_id, customer_key, meter_id, usage_month, part_starts_at
+    summed_months.*,
+    unique_values.unique_values
+from summed_months
+left join unique_values
+    on
+        summed_months.customer_key = unique_values.customer_key
+        and summed_months.meter_id = unique_values.meter_id
+        and summed_months.usage_month = unique_values.usage_month
+        and summed_months.part_starts_at = unique_values.part_starts_at

@@ -73,7 +73,7 @@ credits as (
 
 ),
 
-closing_prices as (
+prices_of_periods as not materialized (
 
     select
         periods.billing_period_key,
@@ -100,14 +100,26 @@ closing_prices as (
         on
             periods.organization_id = meters.organization_id
             and carried_prices.meter_id = meters.meter_id
-    qualify meters.is_summable or row_number() over (
-        partition by periods.billing_period_key, carried_prices.meter_id order by carried_prices.price_id
-    ) = 1
 
 ),
 
-{# Which row an event adds to: its own price's, or its meter's where the meter cannot be split by price. #}
-measured_events as (
+{# Ranked apart: the others have no rank to look for. #}
+closing_prices as (
+
+    select * from prices_of_periods
+    where is_summable
+    union all
+    select * from prices_of_periods
+    where not is_summable
+    qualify row_number() over (partition by billing_period_key, meter_id order by price_id) = 1
+
+),
+
+{#
+    Which row an event adds to: its own price's, or its meter's where the meter cannot be split by price. Named twice, and
+    not kept: of what no part adds up there are few events, which are looked for before anything is joined.
+#}
+measured_events as not materialized (
 
     select
         routed_events.received_at,
@@ -211,7 +223,7 @@ whole_quantities as (
         coalesce(sum(units_as_double order by received_at, units_as_double) filter (where units is null and ({{ condition }})), 0) as {{ name }}_beyond_decimals{{ "," if not loop.last }}
         {%- endfor %}
     from measured_events
-    where closing_function = 'unique' or (units is null and units_as_double is not null)
+    where unique_value is not null or (units is null and units_as_double is not null)
     group by measured_period_key, closing_price_id
 
 ),
