@@ -26,8 +26,8 @@ periods as (
 )
 
 select
-    outcomes.billing_outcome_key,
     outcomes.usage_event_key,
+    outcomes.meter_id,
     outcomes.outcome,
     outcomes.billing_period_key,
     usage_events.billed_at,

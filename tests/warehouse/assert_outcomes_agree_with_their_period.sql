@@ -20,7 +20,6 @@ periods as (
 )
 
 select
-    outcomes.billing_outcome_key,
     outcomes.usage_event_key,
     outcomes.meter_id,
     outcomes.outcome,
