@@ -31,12 +31,13 @@ select
 from {{ ref('metered_prices') }}
 where coalesce(unit_amount, cap_amount) is not null and currency is null
 union all
+{# Outcomes, by the price that their amounts are made of. #}
 select
     'billing_outcomes' as table_name,
-    billing_outcome_key as row_key,
+    usage_event_key as row_key,
     'list_amount' as amount_name
-from {{ rows_to_test(ref('billing_outcomes')) }}
-where coalesce(list_amount, reference_amount) is not null and currency is null
+from {{ rows_to_test(ref('int_metered_events_routed')) }}
+where coalesce(list_unit_amount, reference_unit_amount) is not null and currency is null
 union all
 select
     'meter_usage' as table_name,

@@ -3,8 +3,8 @@
 ) }}
 
 {#
-    One row per usage event and meter, with the subscription, price and period it goes to and what it is worth there, or
-    the reason why it does not; and one of an event without a meter. Whether a period is open, awaits its order or was
+    One row per usage event and meter, with the subscription, price and period it goes to and what a unit is worth there,
+    or the reason why it does not; and one of an event without a meter. Whether a period is open, awaits its order or was
     billed is not here: a period that closes changes no row.
 #}
 
@@ -59,24 +59,16 @@ routed_events as (
 )
 
 select
-    routed_events.* replace (
+    routed_events.* exclude (aggregation_function, is_countable) replace (
         coalesce(prices.currency, routed_events.currency, reference_prices.currency) as currency
     ),
     routed_events.reason is null and routed_events.billing_period_key is not null as is_charged,
-    case
-        when routed_events.aggregation_function in ('sum', 'count') and prices.unit_amount is not null
-            then coalesce(
-                {{ exact_product('routed_events.units', 'prices.unit_amount') }},
-                {{ exact_product('routed_events.units_as_double', 'prices.unit_amount') }}
-            )
-    end as list_amount,
+    {# What an event is worth is the product of two columns: it takes more to store than to compute. #}
+    case when routed_events.aggregation_function in ('sum', 'count') then prices.unit_amount end as list_unit_amount,
     case
         when routed_events.aggregation_function in ('sum', 'count') and routed_events.price_id is null
-            then coalesce(
-                {{ exact_product('routed_events.units', 'reference_prices.unit_amount') }},
-                {{ exact_product('routed_events.units_as_double', 'reference_prices.unit_amount') }}
-            )
-    end as reference_amount
+            then reference_prices.unit_amount
+    end as reference_unit_amount
 from routed_events
 left join prices
     on

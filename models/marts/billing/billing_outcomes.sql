@@ -41,8 +41,8 @@ select
         end
     ) as outcome,
     coalesce(cast(routed_events.units as double), routed_events.units_as_double) as units,
-    routed_events.list_amount,
-    routed_events.reference_amount,
+    {{ amount_of_units('routed_events', 'routed_events.list_unit_amount') }} as list_amount,
+    {{ amount_of_units('routed_events', 'routed_events.reference_unit_amount') }} as reference_amount,
     routed_events.currency,
     routed_events.load_id,
     routed_events.file_number,

@@ -27,6 +27,6 @@ select
     currency,
     cast(date_trunc('month', received_at) as date) as usage_month,
     count(*) as event_count,
-    cast(sum(coalesce(list_amount, reference_amount)) as decimal(38, 12)) as amount
+    cast(sum({{ amount_of_units('routed_events', 'coalesce(list_unit_amount, reference_unit_amount)') }}) as decimal(38, 12)) as amount
 from routed_events
 group by load_id, organization_id, customer_key, meter_id, reason, currency, usage_month
