@@ -12,7 +12,8 @@
 
 with
 
-usage_events as (
+{# Kept whole, a table that is named twice would be written and read whole; as it stands each reader takes its columns. #}
+usage_events as not materialized (
 
     select * from {{ ref('int_usage_events_counted') }}{{ touched_only('int_usage_events_changed') }}
     where is_counted
@@ -28,6 +29,53 @@ contents as (
 members as (
 
     select * from {{ ref('int_members_paired') }}
+
+),
+
+{# A customer has few members, however many the events: each gets its key once. #}
+sent_members as (
+
+    select distinct
+        organization_id,
+        customer_key,
+        external_member_id,
+        member_id
+    from usage_events
+    where member_id is not null or external_member_id is not null
+
+),
+
+known_members as (
+
+    select
+        sent_members.organization_id,
+        sent_members.customer_key,
+        sent_members.external_member_id,
+        sent_members.member_id as sent_member_id,
+        coalesce(sent_members.member_id, members.member_id) as member_id
+    from sent_members
+    left join members
+        on
+            sent_members.organization_id = members.organization_id
+            and sent_members.customer_key = members.customer_key
+            and sent_members.external_member_id = members.external_member_id
+
+),
+
+{# A member seen under both ids is one member. #}
+member_keys as (
+
+    select
+        customer_key,
+        external_member_id,
+        sent_member_id,
+        member_id,
+        case
+            when member_id is not null
+                then {{ surrogate_key(["'member'", 'organization_id', 'customer_key', 'member_id']) }}
+            else {{ surrogate_key(["'external_member'", 'organization_id', 'customer_key', 'external_member_id']) }}
+        end as member_key
+    from known_members
 
 ),
 
@@ -48,18 +96,12 @@ select
     contents.event_name,
     contents.external_customer_id,
     contents.external_member_id,
-    usage_events.customer_id,
+    {# A customer that Polar knows is known by its key. #}
+    case when usage_events.attribution = 'unknown_customer' then usage_events.customer_id end as customer_id,
     usage_events.customer_key,
     usage_events.attribution,
-    coalesce(contents.member_id, members.member_id) as member_id,
-    {# A member seen under both ids is one member. #}
-    case
-        when coalesce(contents.member_id, members.member_id) is not null
-            then {{ surrogate_key(["'member'", 'contents.organization_id', 'usage_events.customer_key', 'coalesce(contents.member_id, members.member_id)']) }}
-        when contents.external_member_id is not null
-            then {{ surrogate_key(["'external_member'", 'contents.organization_id', 'usage_events.customer_key', 'contents.external_member_id']) }}
-        else {{ unattributed() }}
-    end as member_key,
+    member_keys.member_id,
+    coalesce(member_keys.member_key, {{ unattributed() }}) as member_key,
     {# Of an event that names a parent; the others are their own root, and carry nothing. #}
     trees.usage_event_key is not null as names_parent,
     trees.parent_event_key,
@@ -97,8 +139,8 @@ left join trees
         contents.load_id = trees.load_id
         and contents.file_number = trees.file_number
         and contents.record_number = trees.record_number
-left join members
+left join member_keys
     on
-        contents.organization_id = members.organization_id
-        and usage_events.customer_key = members.customer_key
-        and contents.external_member_id = members.external_member_id
+        usage_events.customer_key = member_keys.customer_key
+        and usage_events.external_member_id is not distinct from member_keys.external_member_id
+        and usage_events.member_id is not distinct from member_keys.sent_member_id

@@ -194,9 +194,7 @@ received_events as (
 )
 
 select
-    received_events.* exclude (shape) replace (
-        coalesce(received_events.customer_id, held_ids.customer_id) as customer_id
-    ),
+    received_events.* exclude (shape),
     received_events.external_id is null and received_events.shape = 'recorded' as is_anonymous,
     {{ joined_customer_key('received_events') }} as customer_key,
     case

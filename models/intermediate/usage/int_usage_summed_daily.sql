@@ -25,7 +25,7 @@ select
     cost_currency,
     usage_date,
     {# What Polar knows a customer by is not looked for in its usage. #}
-    min(customer_id) filter (where attribution = 'unknown_customer') as customer_id,
+    min(customer_id) as customer_id,
     min(external_customer_id) filter (where attribution = 'unknown_customer') as external_customer_id,
     min(member_id) as member_id,
     min(external_member_id) as external_member_id,
