@@ -21,9 +21,9 @@ select
     load_id,
     file_number,
     record_number,
-    {{ name_hash('organization_id', 'event_id') }} as name_hash
+    {{ name_hash('organization_id', event_id('usage_events')) }} as name_hash
 from usage_events
-where event_id is not null
+where event_uuid is not null or other_event_id is not null
 union all
 select
     load_id,

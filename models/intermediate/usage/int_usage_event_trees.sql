@@ -19,9 +19,9 @@ usage_events as not materialized (
         struct_pack(load_id := load_id, file_number := file_number, record_number := record_number) as place,
         usage_event_key,
         external_id,
-        event_id,
+        {{ event_id('counted') }} as event_id,
         parent_reference
-    from {{ ref('int_usage_events_counted') }}
+    from {{ ref('int_usage_events_counted') }} as counted
     where is_counted
 
 ),

@@ -15,7 +15,7 @@ select
     organization_id,
     external_id,
     cast(null as varchar) as old_external_id,
-    event_id,
+    other_event_id as event_id,
     coalesce(sent_at, landed_at) as occurred_at
 from {{ ref('stg_polar__usage_events') }}
 where
@@ -244,7 +244,7 @@ select
     usage_events.organization_id,
     usage_events.external_id,
     old_events.external_id as old_external_id,
-    usage_events.event_id,
+    {{ event_id('usage_events') }} as event_id,
     coalesce(usage_events.sent_at, usage_events.landed_at) as occurred_at
 from usage_events
 semi join places using (load_id, file_number, record_number)

@@ -13,7 +13,7 @@ usage_events as (
 select
     usage_event_key,
     organization_id,
-    event_id,
+    {{ event_id('usage_events') }} as event_id,
     {{ published_external_id('organization_id', 'external_id') }} as external_id,
     event_name,
     occurred_at,
