@@ -63,16 +63,44 @@ member_units as (
 
 ),
 
+exact_totals as (
+
+    select
+        meter_usage_key,
+        case when count(*) = count(exact_units) then sum(exact_units) end as all_exact_units
+    from member_units
+    group by meter_usage_key
+
+),
+
+inexact_usage as (
+
+    select meter_usage_key from exact_totals
+    where all_exact_units is null
+
+),
+
+{# What no decimal holds is added as doubles, in the order of keys. #}
+inexact_totals as (
+
+    select
+        member_units.meter_usage_key,
+        sum(member_units.units order by member_units.member_key) as all_units
+    from member_units
+    semi join inexact_usage on member_units.meter_usage_key = inexact_usage.meter_usage_key
+    group by member_units.meter_usage_key
+
+),
+
 weighed_members as (
 
     select
-        *,
-        case
-            when count(*) over usage = count(exact_units) over usage then sum(exact_units) over usage
-        end as all_exact_units,
-        sum(units) over (usage order by member_key rows between unbounded preceding and unbounded following) as all_units
+        member_units.*,
+        exact_totals.all_exact_units,
+        coalesce(cast(exact_totals.all_exact_units as double), inexact_totals.all_units) as all_units
     from member_units
-    window usage as (partition by meter_usage_key)
+    inner join exact_totals on member_units.meter_usage_key = exact_totals.meter_usage_key
+    left join inexact_totals on member_units.meter_usage_key = inexact_totals.meter_usage_key
 
 ),
 
@@ -108,7 +136,8 @@ shares as (
         *,
         case when is_nothing then 0 else cast(coalesce(exact_quota, floor(quota)) as bigint) end as rounded_amount,
         dividend - exact_quota * divisor as exact_remainder,
-        quota - floor(quota) as remainder
+        {# Of equal remainders doubles would make the last bits of a division decide. #}
+        case when exact_quota is null then quota - floor(quota) end as remainder
     from quotas
 
 ),
