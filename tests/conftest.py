@@ -1,8 +1,20 @@
 """What tests of several folders share."""
 
+import os
+import tempfile
+
 import pytest
 
+from tests import parsed_project
 from tests.loaders.main_job.conftest import World
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make a folder for what the processes of this test run share; those that xdist starts know it by its variable."""
+    if not hasattr(config, "workerinput"):
+        folder = tempfile.TemporaryDirectory(prefix="meterhouse-tests-")
+        os.environ[parsed_project.FOLDER_VARIABLE] = folder.name
+        config.add_cleanup(folder.cleanup)
 
 
 @pytest.fixture(scope="session")

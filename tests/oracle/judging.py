@@ -11,6 +11,7 @@ import duckdb
 from tests.oracle.billing import Billing
 from tests.oracle.generator import Landing, iso
 from tests.oracle.records import organizations, parse
+from tests.parsed_project import shared_parse
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,7 +34,9 @@ class Judged:
     def _run(self, paths: list[Path], home: Path) -> None:
         arguments = ["--home", home, "run", *paths, "--as-of", iso(self.as_of)]
         command = [sys.executable, "-m", "loaders.cli", *map(str, arguments)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+        home.mkdir(parents=True)
+        with shared_parse(home):
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
 
     def rows(self, sql: str) -> list[Row]:

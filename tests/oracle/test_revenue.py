@@ -17,6 +17,7 @@ from tests.oracle.judging import ROOT, Key, Row, agree, by_key
 from tests.oracle.records import Json, parse
 from tests.oracle.revenue import BUCKETS, Books, Table
 from tests.oracle.revenue_world import Businesses
+from tests.parsed_project import shared_parse
 
 QUICK_SEEDS = [1, 2]
 SLOW_SEEDS = list(range(3, 13))
@@ -29,11 +30,14 @@ class Judged:
         path = folder / "records.jsonl"
         world = Businesses(seed)
         world.write(path)
-        arguments = ["--home", folder / "home", "run", path, "--as-of", iso(world.as_of.replace(tzinfo=None))]
+        home = folder / "home"
+        home.mkdir()
+        arguments = ["--home", home, "run", path, "--as-of", iso(world.as_of.replace(tzinfo=None))]
         command = [sys.executable, "-m", "loaders.cli", *map(str, arguments)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+        with shared_parse(home):
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-        self._published = folder / "home" / "published.duckdb"
+        self._published = home / "published.duckdb"
         records: dict[str, list[Json]] = defaultdict(list)
         for record in parse(path.read_text().splitlines()):
             records[record["organization_id"]].append(record)

@@ -24,6 +24,7 @@ from sync import payloads
 from sync.conftest import NOW, Syncing, at
 from sync.fake_polar import TOKEN, FakePolar
 from sync.payloads import ORGANIZATION
+from tests.parsed_project import shared_parse
 from tests.terminal import run_on_a_terminal
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -40,14 +41,15 @@ def fill(server: FakePolar, count: int = 3) -> None:
 def meterhouse(
     server: FakePolar, home: Path, *arguments: str, expect: int | None = 0, **settings: str
 ) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        command(home, *arguments),
-        cwd=ROOT,
-        env=environment(server, **settings),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    with shared_parse(home):
+        done = subprocess.run(
+            command(home, *arguments),
+            cwd=ROOT,
+            env=environment(server, **settings),
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
     assert expect is None or done.returncode == expect, done.stdout + done.stderr
     return done
 

@@ -15,6 +15,7 @@ from loaders.sources.polar import whole_millisecond
 from loaders.warehouse import Home, open_work_file
 from sync.conftest import Syncing
 from sync.fake_polar import KINDS, FakePolar
+from tests.parsed_project import shared_parse
 from tests.webhooks.receiving import InProcess, ask, signed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +35,8 @@ from raw.resources where webhook_type is null group by all
 
 def meterhouse(home: Home, *arguments: str) -> None:
     command = [sys.executable, "-m", "loaders.cli", "--home", str(home.path), *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    with shared_parse(home.path):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -17,6 +17,7 @@ from standardwebhooks import Webhook
 
 from loaders.sources.spool import SegmentWriter, Spool, decode_segment
 from loaders.sources.webhooks import Committer, Receiver, Verifier
+from tests.parsed_project import shared_parse
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "polar_whs_correct_horse_battery"
@@ -167,8 +168,9 @@ def meterhouse(*arguments: str | Path, home: Path, expect: int = 0, **environmen
     """Run the command line in a process of its own and check its exit code."""
     command = [sys.executable, "-m", "loaders.cli", "--home", str(home), *map(str, arguments)]
     settings = {name: value for name, value in os.environ.items() if name != "POLAR_WEBHOOK_SECRET"}
-    done = subprocess.run(
-        command, cwd=ROOT, env={**settings, **environment}, capture_output=True, text=True, timeout=600
-    )
+    with shared_parse(home):
+        done = subprocess.run(
+            command, cwd=ROOT, env={**settings, **environment}, capture_output=True, text=True, timeout=600
+        )
     assert done.returncode == expect, f"{arguments}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done

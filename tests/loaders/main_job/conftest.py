@@ -13,6 +13,7 @@ import duckdb
 import pytest
 
 import tests.plain_environment  # noqa: F401
+from tests.parsed_project import shared_parse
 
 ROOT = Path(__file__).resolve().parents[3]
 SHARED = ROOT.parent / "shared"
@@ -24,7 +25,8 @@ Rows = list[dict[str, Any]]
 def meterhouse(*arguments: str | Path, home: Path, expect: int = 0) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own and check its exit code."""
     command = [sys.executable, "-m", "loaders.cli", "--home", str(home), *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    with shared_parse(home):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == expect, f"{arguments}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
 
@@ -39,7 +41,8 @@ def plain_dbt(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
         "DBT_LOG_PATH": str(home / "logs"),
     }
     command = [str(Path(sys.executable).parent / "dbt"), *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+    with shared_parse(home):
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
 
 
 def lines_of(path: Path) -> list[bytes]:
@@ -82,6 +85,7 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.data = folder / "world" / "data"
         self.home = folder / "home"
+        self.home.mkdir()
         meterhouse("simulate", folder / "world", home=self.home)
         self.answers = json.loads((folder / "world" / "answers.json").read_text())
         self.run = meterhouse("run", self.data, "--as-of", AS_OF, home=self.home)

@@ -15,6 +15,7 @@ from loaders.landing import LoadOptions, land_files
 from loaders.replay import Selection, replay
 from loaders.warehouse import Home, open_work_file
 from tests.loaders.main_job.conftest import ROOT, Published
+from tests.parsed_project import shared_parse
 
 # Given, not taken from the clock: so the tables of a run that was ended and mended can be compared to the last value.
 LANDED_AT = datetime(2026, 5, 10, tzinfo=UTC)
@@ -26,15 +27,16 @@ _PATIENCE = 120.0
 
 def start(*arguments: str | Path, home: Path, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
     """Start the command line in a process group of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "loaders.cli", "--home", str(home), *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, **(environment or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    with shared_parse(home):
+        return subprocess.Popen(
+            [sys.executable, "-m", "loaders.cli", "--home", str(home), *map(str, arguments)],
+            cwd=ROOT,
+            env={**os.environ, **(environment or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
 
 
 def wait_for_work(process: subprocess.Popen[str], home: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from loaders import dbt_plugin
 from tests.loaders.main_job.conftest import AS_OF, ROOT, World
+from tests.parsed_project import shared_parse
 
 TESTED = "int_usage_events_counted"
 NAMES = f"{TESTED}_rows_are_sound"
@@ -62,7 +63,8 @@ def broken_rows_found(home: Path, command: str = "build", tested: str = NAMES) -
         folders = ["--project-dir", str(ROOT), "--profiles-dir", str(ROOT)]
         folders += ["--target-path", str(home / "target"), "--log-path", str(home / "logs")]
         try:
-            outcome = dbtRunner().invoke([command, "--select", tested, "--quiet", "--log-level", "none", *folders])
+            with shared_parse(home):
+                outcome = dbtRunner().invoke([command, "--select", tested, "--quiet", "--log-level", "none", *folders])
         finally:
             dbt_plugin.close_all()
     (result,) = (result for result in outcome.result.results if result.node.name == tested)

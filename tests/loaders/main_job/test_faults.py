@@ -1,6 +1,7 @@
 """The disk fails once, or is full from then on, at the first, second, third, ... call: each end is the old state or the
 new one, is told in words with exit code 1, and is mended by running again."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from tests.loaders.main_job.conftest import ROOT, World, meterhouse
 from tests.loaders.main_job.ends import LANDED_AT, load_again, published_content, raw_content
+from tests.parsed_project import shared_parse
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -64,7 +66,9 @@ class Faults:
         shutil.copytree(self._start, home)
         command = [sys.executable, "-m", "loaders.cli", "--home", str(home), *map(str, arguments)]
         environment = {**self._environment, "FAIL_BELOW": str(home), "FAIL_AT": str(number)}
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+        # A publish leaves nothing in the folder but its own files, and nothing is put there.
+        with contextlib.nullcontext() if "publish" in arguments else shared_parse(home):
+            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
         return home, done
 
     def numbers(self, *arguments: str | Path, every: bool) -> list[int]:

@@ -15,6 +15,7 @@ import pytest
 from loaders import dbt_plugin
 from loaders.publish import _CLOSED_PERIODS
 from tests.loaders.main_job.conftest import ROOT, World, lines_of, meterhouse
+from tests.parsed_project import shared_parse
 
 SEEDS_OF_TEST, SEEDS_OF_TEST_SLOW = 2, 50
 # Each step lands more and judges later; the last one lands nothing.
@@ -41,7 +42,8 @@ class Dbt:
         quiet = ["--quiet", "--log-level", "none", "--log-level-file", "none", "--no-write-json"]
         try:
             if self._manifest is None:
-                self._manifest = self._runner().invoke(["parse", *quiet, *folders]).result
+                with shared_parse(home, self._folder / "target"):
+                    self._manifest = self._runner().invoke(["parse", *quiet, *folders]).result
             outcome = self._runner(manifest=self._manifest).invoke([*arguments, *quiet, *folders])
         finally:
             dbt_plugin.close_all()

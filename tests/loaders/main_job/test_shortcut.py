@@ -21,6 +21,7 @@ from tests.loaders.main_job.test_increments import (
     made_anew,
     publish_closed_periods,
 )
+from tests.parsed_project import shared_parse
 
 WITHOUT_DBT = "Built without dbt"
 
@@ -30,7 +31,8 @@ def log_of(home: Path) -> str:
 
 
 def built(home: Path, as_of: str, *, only_affected: bool) -> BuildResult:
-    result = build(Home(home), as_of=datetime.fromisoformat(f"{as_of}+00:00"), only_affected=only_affected)
+    with shared_parse(home):
+        result = build(Home(home), as_of=datetime.fromisoformat(f"{as_of}+00:00"), only_affected=only_affected)
     assert result.failures == []
     return result
 

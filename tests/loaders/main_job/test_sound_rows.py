@@ -9,6 +9,7 @@ import pytest
 
 from loaders import dbt_plugin
 from tests.loaders.main_job.conftest import AS_OF, ROOT, World, meterhouse
+from tests.parsed_project import shared_parse
 
 # Which row is broken, how, and the rule and columns that the test of its table must name.
 DAMAGE = {
@@ -106,9 +107,10 @@ def run_tests(home: Path) -> dict[str, Any]:
         folders = ["--project-dir", str(ROOT), "--profiles-dir", str(ROOT)]
         folders += ["--target-path", str(home / "target"), "--log-path", str(home / "logs")]
         try:
-            outcome = dbtRunner().invoke(
-                ["test", "--select", "test_name:sound_rows", "--quiet", "--log-level", "none", *folders]
-            )
+            with shared_parse(home):
+                outcome = dbtRunner().invoke(
+                    ["test", "--select", "test_name:sound_rows", "--quiet", "--log-level", "none", *folders]
+                )
         finally:
             dbt_plugin.close_all()
     assert outcome.exception is None
