@@ -12,27 +12,34 @@ import os
 import pprint
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER_VARIABLE = "METERHOUSE_TEST_PARSE"
+_BUILDING = {"build", "run"}
 _PARSE = "partial_parse.msgpack"
 _CHECKSUM = re.compile(rb"(?<=\xacprofile_hash\x82\xa4name\xa6sha256\xa8checksum\xd9\x40)[0-9a-f]{64}")
 
 
 @contextlib.contextmanager
-def shared_parse(home: Path, target: Path | None = None) -> Iterator[None]:
-    """Around a command that may build: before it the home takes over a parse, after it others may take over its own.
+def shared_parse(
+    home: Path, command: Sequence[str | Path] = ("build",), *, target: Path | None = None
+) -> Iterator[None]:
+    """Around a command: before one that builds the home takes over a parse, after it others may take over its own.
 
     A parse that is there stays, damaged or not; only one of another home, whose folder was copied, becomes this one's.
     `target` is dbt's target folder where it is not the home's.
     """
+    if not _BUILDING.intersection(command):
+        yield
+        return
     shared = Path(os.environ[FOLDER_VARIABLE]) / _PARSE
     own = (target or home / "target") / _PARSE
-    if own.exists() or (shared.exists() and home.exists()):
-        _hand_on(own if own.exists() else shared, own, _profile_checksum(home))
+    known = own if own.exists() else shared
+    if home.exists() and known.exists():
+        _hand_on(known, own, _profile_checksum(home))
     yield
     if own.exists() and not shared.exists():
         _write(shared, own.read_bytes())

@@ -1,19 +1,15 @@
 """Run the job on a landing, read what it published, and compare."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from tests.loaders.main_job.conftest import meterhouse
 from tests.oracle.billing import Billing
 from tests.oracle.generator import Landing, iso
 from tests.oracle.records import organizations, parse
-from tests.parsed_project import shared_parse
-
-ROOT = Path(__file__).resolve().parents[2]
 
 Key = tuple[Any, ...]
 Row = dict[str, Any]
@@ -32,12 +28,8 @@ class Judged:
         self.billings = [Billing(organization, self.as_of) for organization in self.organizations]
 
     def _run(self, paths: list[Path], home: Path) -> None:
-        arguments = ["--home", home, "run", *paths, "--as-of", iso(self.as_of)]
-        command = [sys.executable, "-m", "loaders.cli", *map(str, arguments)]
         home.mkdir(parents=True)
-        with shared_parse(home):
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
-        assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        meterhouse("run", *paths, "--as-of", iso(self.as_of), home=home)
 
     def rows(self, sql: str) -> list[Row]:
         with duckdb.connect(str(self._path), read_only=True) as reader:

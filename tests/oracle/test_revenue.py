@@ -1,7 +1,5 @@
 """Revenue, metrics, movements and margins against a second reading of the rules, over random businesses."""
 
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date
@@ -12,12 +10,12 @@ from typing import Any
 import duckdb
 import pytest
 
+from tests.loaders.main_job.conftest import meterhouse
 from tests.oracle.generator import iso
-from tests.oracle.judging import ROOT, Key, Row, agree, by_key
+from tests.oracle.judging import Key, Row, agree, by_key
 from tests.oracle.records import Json, parse
 from tests.oracle.revenue import BUCKETS, Books, Table
 from tests.oracle.revenue_world import Businesses
-from tests.parsed_project import shared_parse
 
 QUICK_SEEDS = [1, 2]
 SLOW_SEEDS = list(range(3, 13))
@@ -32,11 +30,7 @@ class Judged:
         world.write(path)
         home = folder / "home"
         home.mkdir()
-        arguments = ["--home", home, "run", path, "--as-of", iso(world.as_of.replace(tzinfo=None))]
-        command = [sys.executable, "-m", "loaders.cli", *map(str, arguments)]
-        with shared_parse(home):
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
-        assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        meterhouse("run", path, "--as-of", iso(world.as_of.replace(tzinfo=None)), home=home)
         self._published = home / "published.duckdb"
         records: dict[str, list[Json]] = defaultdict(list)
         for record in parse(path.read_text().splitlines()):

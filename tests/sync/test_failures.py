@@ -41,7 +41,7 @@ def fill(server: FakePolar, count: int = 3) -> None:
 def meterhouse(
     server: FakePolar, home: Path, *arguments: str, expect: int | None = 0, **settings: str
 ) -> subprocess.CompletedProcess[str]:
-    with shared_parse(home):
+    with shared_parse(home, arguments):
         done = subprocess.run(
             command(home, *arguments),
             cwd=ROOT,

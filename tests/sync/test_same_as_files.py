@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,10 +13,9 @@ from loaders.sources.polar import whole_millisecond
 from loaders.warehouse import Home, open_work_file
 from sync.conftest import Syncing
 from sync.fake_polar import KINDS, FakePolar
-from tests.parsed_project import shared_parse
+from tests.loaders.main_job.conftest import meterhouse
 from tests.webhooks.receiving import InProcess, ask, signed
 
-ROOT = Path(__file__).resolve().parents[2]
 AS_OF = "2026-05-10T00:00:00Z"
 # What says when and from where a record came, not what it says.
 OF_LANDING = {"landed_at", "load_id", "file_number", "record_number", "byte_offset", "file_name", "load_ids"}
@@ -33,18 +30,11 @@ from raw.resources where webhook_type is null group by all
 """
 
 
-def meterhouse(home: Home, *arguments: str) -> None:
-    command = [sys.executable, "-m", "loaders.cli", "--home", str(home.path), *arguments]
-    with shared_parse(home.path):
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 @pytest.fixture
 def world(tmp_path: Path, server: FakePolar) -> datetime:
     """Serve what Polar's API would show of the simulated world's first organization; return the last event's time."""
     home = Home(tmp_path / "told")
-    meterhouse(home, "simulate", str(tmp_path / "world"))
+    meterhouse("simulate", str(tmp_path / "world"), home=home.path)
     with open_work_file(home) as connection:
         land_files(connection, home, [str(tmp_path / "world" / "data" / "org_a")], LoadOptions())
         rows = connection.execute(RECORDS).fetchall()
@@ -122,8 +112,8 @@ def test_sync_and_webhooks_leave_the_tables_that_files_leave(
     assert sum(file.landed for file in summary.files) > 30
 
     for home in (files, syncing.home):
-        meterhouse(home, "build", "--as-of", AS_OF)
-        meterhouse(home, "publish")
+        meterhouse("build", "--as-of", AS_OF, home=home.path)
+        meterhouse("publish", home=home.path)
     by_files = tables(files)
     assert by_files["usage_events"][0] > 1000
     assert tables(syncing.home) == by_files

@@ -168,7 +168,7 @@ def meterhouse(*arguments: str | Path, home: Path, expect: int = 0, **environmen
     """Run the command line in a process of its own and check its exit code."""
     command = [sys.executable, "-m", "loaders.cli", "--home", str(home), *map(str, arguments)]
     settings = {name: value for name, value in os.environ.items() if name != "POLAR_WEBHOOK_SECRET"}
-    with shared_parse(home):
+    with shared_parse(home, arguments):
         done = subprocess.run(
             command, cwd=ROOT, env={**settings, **environment}, capture_output=True, text=True, timeout=600
         )

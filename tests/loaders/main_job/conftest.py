@@ -25,7 +25,7 @@ Rows = list[dict[str, Any]]
 def meterhouse(*arguments: str | Path, home: Path, expect: int = 0) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own and check its exit code."""
     command = [sys.executable, "-m", "loaders.cli", "--home", str(home), *map(str, arguments)]
-    with shared_parse(home):
+    with shared_parse(home, arguments):
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == expect, f"{arguments}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done

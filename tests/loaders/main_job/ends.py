@@ -27,7 +27,7 @@ _PATIENCE = 120.0
 
 def start(*arguments: str | Path, home: Path, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
     """Start the command line in a process group of its own."""
-    with shared_parse(home):
+    with shared_parse(home, arguments):
         return subprocess.Popen(
             [sys.executable, "-m", "loaders.cli", "--home", str(home), *map(str, arguments)],
             cwd=ROOT,

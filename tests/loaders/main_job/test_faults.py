@@ -1,7 +1,6 @@
 """The disk fails once, or is full from then on, at the first, second, third, ... call: each end is the old state or the
 new one, is told in words with exit code 1, and is mended by running again."""
 
-import contextlib
 import os
 import shutil
 import subprocess
@@ -66,8 +65,7 @@ class Faults:
         shutil.copytree(self._start, home)
         command = [sys.executable, "-m", "loaders.cli", "--home", str(home), *map(str, arguments)]
         environment = {**self._environment, "FAIL_BELOW": str(home), "FAIL_AT": str(number)}
-        # A publish leaves nothing in the folder but its own files, and nothing is put there.
-        with contextlib.nullcontext() if "publish" in arguments else shared_parse(home):
+        with shared_parse(home, arguments):
             done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
         return home, done
 

@@ -42,7 +42,7 @@ class Dbt:
         quiet = ["--quiet", "--log-level", "none", "--log-level-file", "none", "--no-write-json"]
         try:
             if self._manifest is None:
-                with shared_parse(home, self._folder / "target"):
+                with shared_parse(home, target=self._folder / "target"):
                     self._manifest = self._runner().invoke(["parse", *quiet, *folders]).result
             outcome = self._runner(manifest=self._manifest).invoke([*arguments, *quiet, *folders])
         finally:
