@@ -48,7 +48,7 @@ typed_events as (
         record_key as usage_event_key,
         organization_id,
         {{ canonical_uuid(polar_id('event.id')) }} as event_uuid,
-        case when {{ canonical_uuid(polar_id('event.id')) }} is null then {{ polar_id('event.id') }} end as other_event_id,
+        case when event_uuid is null then {{ polar_id('event.id') }} end as other_event_id,
         event.external_id as external_id,
         shape,
         event.name as event_name,
