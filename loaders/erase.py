@@ -2,7 +2,8 @@
 
 The work file is written anew without the person's data, because a DuckDB file keeps what was overwritten in its free
 blocks. Everything that was derived from it (models, dbt's target and log, the published file) holds copies: the caller
-builds and publishes anew. Salted hashes of the ids stay, so that the same records cannot land again.
+builds and publishes anew, in a process that has not read what this one reads (see loaders/file_writer.py). Salted
+hashes of the ids stay, so that the same records cannot land again.
 """
 
 import csv
@@ -20,6 +21,7 @@ import pyarrow as pa
 
 from loaders import records
 from loaders.errors import DataError
+from loaders.file_writer import INCOMING, FileWriter
 from loaders.metering import filter_properties, property_path
 from loaders.project import PROJECT_FOLDER
 from loaders.warehouse import Home, locked, open_rewritten, open_work_file
@@ -110,14 +112,15 @@ def erase(home: Home, target: Target, *, dry_run: bool = False, now: datetime | 
         result = Erasure(len(person.ids), {table: len(rows) for table, rows in erased.items() if rows})
         if dry_run:
             return result
-        with open_rewritten(home) as connection:
-            _write_anew(connection, erased, rewriting.pseudonyms)
-            connection.execute("insert into raw.erasure_salt select ? where not exists (from raw.erasure_salt)", [salt])
-            hashes = records.blocking_hashes(salt, target.organization_id, person)
-            connection.executemany(
-                "insert into raw.erased_ids values (?, ?, ?)",
-                [[target.organization_id, found, erased_at] for found in hashes],
-            )
+        with open_rewritten(home) as writer:
+            with open_work_file(home) as connection:
+                _write_anew(connection, writer, erased, rewriting.pseudonyms)
+            writer.execute("insert into raw.erasure_salt select ? where not exists (from raw.erasure_salt)", [salt])
+            for found in records.blocking_hashes(salt, target.organization_id, person):
+                writer.execute(
+                    "insert into raw.erased_ids values (?, ?, ?::timestamp)",
+                    [target.organization_id, found, str(erased_at)],
+                )
         result.removed_files = _remove_copies(home, person)
     return result
 
@@ -315,47 +318,65 @@ def _metered_properties(connection: duckdb.DuckDBPyConnection, organization_id: 
 
 
 def _write_anew(
-    connection: duckdb.DuckDBPyConnection, erased: dict[str, dict[_Place, str]], pseudonyms: records.Pseudonyms
+    connection: duckdb.DuckDBPyConnection,
+    writer: FileWriter,
+    erased: dict[str, dict[_Place, str]],
+    pseudonyms: records.Pseudonyms,
 ) -> None:
-    """Copy the raw tables of `old`, with the new payloads and without what only belongs to what was built.
+    """Send the raw tables with the new payloads, and without what only belongs to what was built.
 
     Each row is written once, as it is to stay: what an update replaces would remain in the new file too.
     """
-    tables = connection.execute(
-        "select table_name from information_schema.tables "
-        "where table_catalog = current_database() and table_schema = 'raw' order by table_name"
-    ).fetchall()
+    # Those of the new file: builds put more beside the old one's.
+    tables = writer.execute(
+        "select table_name from duckdb_tables() "
+        "where database_name = current_database() and schema_name = 'raw' order by table_name"
+    )
     for (table,) in tables:
         if table in _DERIVED:
             continue
         if table in erased:
-            _copy_payloads(connection, table, erased[table], pseudonyms)
+            _send_payloads(connection, writer, table, erased[table], pseudonyms)
         elif table == "loads":
-            _copy_renamed(connection, table, ("file_name", "error"), pseudonyms)
+            _register_renames(connection, table, ("file_name", "error"), pseudonyms)
+            renamed = f"{_renamed('file_name')}, {_renamed('error')}"
+            loads = f"select old.* replace ({renamed}) from raw.loads as old order by all"  # noqa: S608
+            _send(connection, writer, table, loads)
         elif table == "wide_columns":
-            _copy_wide_columns(connection, pseudonyms)
+            _send_wide_columns(connection, writer, pseudonyms)
         else:
-            connection.execute(f"insert into raw.{table} by name from old.raw.{table}")
+            _send(connection, writer, table, f"from raw.{table}")
 
 
-def _copy_payloads(
-    connection: duckdb.DuckDBPyConnection, table: str, rows: dict[_Place, str], pseudonyms: records.Pseudonyms
+def _send(
+    connection: duckdb.DuckDBPyConnection,
+    writer: FileWriter,
+    table: str,
+    query: str,
+    parameters: list[int] | None = None,
 ) -> None:
-    new = {"coalesce(erased.payload, old.payload)": "payload"}
+    writer.send(f"insert into raw.{table} by name from {INCOMING}", connection, query, parameters)
+
+
+def _send_payloads(
+    connection: duckdb.DuckDBPyConnection,
+    writer: FileWriter,
+    table: str,
+    rows: dict[_Place, str],
+    pseudonyms: records.Pseudonyms,
+) -> None:
+    new = ["coalesce(erased.payload, old.payload) as payload"]
     if table == "quarantine":
-        new = {
-            "case when erased.payload is null then old.payload else encode(erased.payload) end": "payload",
-            "case when erased.payload is null then old.field end": "field",
-            "case when erased.payload is null then old.message else 'Erased on request.' end": "message",
-            "case when erased.payload is null then old.found end": "found",
-            "case when erased.payload is null then old.sha256 else sha256(erased.payload) end": "sha256",
-        }
+        new = [
+            "case when erased.payload is null then old.payload else encode(erased.payload) end as payload",
+            "case when erased.payload is null then old.field end as field",
+            "case when erased.payload is null then old.message else 'Erased on request.' end as message",
+            "case when erased.payload is null then old.found end as found",
+            "case when erased.payload is null then old.sha256 else sha256(erased.payload) end as sha256",
+        ]
     if table == "resources":
-        _register_renames(connection, table, "resource_id", pseudonyms)
-        new["coalesce((select new_text from renames where old_text = old.resource_id), old.resource_id)"] = (
-            "resource_id"
-        )
-    replaced = ", ".join(f"{expression} as {column}" for expression, column in new.items())
+        _register_renames(connection, table, ("resource_id",), pseudonyms)
+        new.append(_renamed("resource_id"))
     places = list(zip(*rows, strict=True)) or [(), (), ()]
     connection.register(
         "erased",
@@ -369,14 +390,16 @@ def _copy_payloads(
         ),
     )
     loads = connection.execute(
-        f"select load_id, count(*) from old.raw.{table} group by load_id order by load_id"  # noqa: S608
+        f"select load_id, count(*) from raw.{table} group by load_id order by load_id"  # noqa: S608
     ).fetchall()
     for first, last in _ranges(loads):
-        connection.execute(
+        _send(
+            connection,
+            writer,
+            table,
             f"""
-            insert into raw.{table} by name
-            select old.* replace ({replaced})
-            from old.raw.{table} as old
+            select old.* replace ({", ".join(new)})
+            from raw.{table} as old
             left join erased
                 on old.load_id = erased.load_id
                 and old.file_number = erased.file_number and old.record_number = erased.record_number
@@ -388,15 +411,23 @@ def _copy_payloads(
     connection.unregister("erased")
 
 
+def _renamed(column: str) -> str:
+    """A column with the person's texts replaced, as SQL: see `_register_renames`."""
+    return f"coalesce((select new_text from renames where old_text = old.{column}), old.{column}) as {column}"  # noqa: S608
+
+
 def _register_renames(
-    connection: duckdb.DuckDBPyConnection, table: str, column: str, pseudonyms: records.Pseudonyms
+    connection: duckdb.DuckDBPyConnection, table: str, columns: tuple[str, ...], pseudonyms: records.Pseudonyms
 ) -> None:
-    """Put a column's texts that name the person, and what they are to say, where SQL finds them: `renames`."""
-    texts = connection.execute(
-        f"select distinct {column} from old.raw.{table} where {column} is not null"  # noqa: S608 - names of ours
-    ).fetchall()
-    renames = {text: pseudonyms.in_text(text) for (text,) in texts}
-    renames = {text: renamed for text, renamed in renames.items() if renamed != text}
+    """Put columns' texts that name the person, and what they are to say, where SQL finds them: `renames`."""
+    texts = {
+        text
+        for column in columns
+        for (text,) in connection.execute(
+            f"select distinct {column} from raw.{table} where {column} is not null"  # noqa: S608 - names of ours
+        ).fetchall()
+    }
+    renames = {text: renamed for text in texts if (renamed := pseudonyms.in_text(text)) != text}
     connection.register(
         "renames",
         pa.table(
@@ -408,33 +439,15 @@ def _register_renames(
     )
 
 
-def _copy_renamed(
-    connection: duckdb.DuckDBPyConnection, table: str, columns: tuple[str, ...], pseudonyms: records.Pseudonyms
+def _send_wide_columns(
+    connection: duckdb.DuckDBPyConnection, writer: FileWriter, pseudonyms: records.Pseudonyms
 ) -> None:
-    """Copy a table whose texts may name the person: files and errors are called as users like."""
-    rows = connection.execute(f"select * from old.raw.{table} order by load_id, file_number")  # noqa: S608
-    names = [column[0] for column in rows.description]
-    copied = [
-        [
-            pseudonyms.in_text(value) if name in columns and value is not None else value
-            for name, value in zip(names, row, strict=True)
-        ]
-        for row in rows.fetchall()
-    ]
-    if copied:
-        connection.executemany(
-            f"insert into raw.{table} ({', '.join(names)}) values ({', '.join('?' * len(names))})",  # noqa: S608
-            copied,
-        )
-
-
-def _copy_wide_columns(connection: duckdb.DuckDBPyConnection, pseudonyms: records.Pseudonyms) -> None:
     """Leave out columns named after the person: a property may be called by an id."""
-    pointers = connection.execute("select distinct pointer from old.raw.wide_columns").fetchall()
-    kept = [pointer for (pointer,) in pointers if pseudonyms.in_text(pointer) == pointer]
-    connection.execute(
-        "insert into raw.wide_columns by name from old.raw.wide_columns where list_contains(?, pointer)", [kept]
-    )
+    pointers = connection.execute("select distinct pointer from raw.wide_columns").fetchall()
+    kept = pa.array([pointer for (pointer,) in pointers if pseudonyms.in_text(pointer) == pointer], pa.large_string())
+    connection.register("kept", pa.table({"pointer": kept}))
+    _send(connection, writer, "wide_columns", "from raw.wide_columns semi join kept using (pointer) order by all")
+    connection.unregister("kept")
 
 
 def _ranges(loads: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:

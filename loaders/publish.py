@@ -4,6 +4,7 @@ Readers open the published file only, so that they never meet the work file's lo
 one in which the tables and rows are replaced that builds have changed since, or is written anew where that is in doubt
 or no cheaper. It is written beside the old one, in a storage format that DuckDB 1.1 and every later version reads,
 checked by reading it back, and moved over the old one; a reader that has the old file open keeps it until it closes.
+Another process writes it, which never sees what is not published (see loaders/file_writer.py).
 """
 
 import contextlib
@@ -19,10 +20,12 @@ from loaders.changes import forget_changes
 from loaders.database_file import DamagedFileError, copy_checked, fingerprint_of
 from loaders.disk import sync_to_disk
 from loaders.errors import PublishError
+from loaders.file_writer import FileWriter, WriterError
 from loaders.published_tables import (
     PUBLICATION,
     CopyDiffersError,
     Step,
+    attach_copy,
     check,
     count_rows,
     key_text,
@@ -31,7 +34,7 @@ from loaders.published_tables import (
     source_tables,
     write,
 )
-from loaders.warehouse import Home, attach_copy, open_work_file, quote_literal, write_ahead_log
+from loaders.warehouse import Home, open_work_file, quote_literal, write_ahead_log
 
 # A copy keeps holes where rows were replaced, and parts that are small. It may be half as large again as a file that
 # was written anew, and small files some more: they are no burden.
@@ -60,7 +63,10 @@ group by all
 _LAST_FILE = """
 select b.build_id, p.byte_count, p.row_count, p.byte_count_anew, p.row_count_anew
 from raw.publications as p inner join raw.builds as b on p.built_at = b.finished_at
-where p.fingerprint = ? and p.meterhouse_version = ? and b.is_complete and b.succeeded
+where
+    p.fingerprint = ? and p.meterhouse_version = ? and b.is_complete and b.succeeded
+    -- A file of an older version may hold what its process held.
+    and p.is_written_apart
 """
 
 
@@ -144,7 +150,7 @@ def publish(home: Home, *, now: datetime | None = None) -> Publication:
                 last, steps = None, _write_anew(connection, copy, build)
             fingerprint = _remember(connection, copy, build, last)
             _swap(copy, home.published_file)
-        except (duckdb.Error, OSError, CopyDiffersError) as error:
+        except (duckdb.Error, WriterError, OSError, CopyDiffersError) as error:
             raise PublishError(f"{copy}: the copy could not be written: {error}. The last file stays.") from error
         finally:
             _remove_leftovers(home)
@@ -211,59 +217,57 @@ def _change_copy(
         return None
     try:
         if copy_checked(path, copy) == last.fingerprint:
-            attach_copy(connection, copy)
-            steps = plan_changes(connection, source_tables(connection), last.build_id)
-            if steps is not None:
-                _write_and_check(connection, copy, steps, build)
-                return steps
-    except (DamagedFileError, CopyDiffersError, duckdb.Error):
+            with FileWriter() as writer:
+                attach_copy(writer, copy)
+                steps = plan_changes(connection, writer, source_tables(connection), last.build_id)
+                if steps is not None:
+                    _write_and_check(connection, writer, copy, steps, build)
+                    return steps
+    except (DamagedFileError, CopyDiffersError, WriterError, duckdb.Error):
         # Whatever is wrong with the old file or with what builds recorded, the models are there to write it anew.
         pass
-    _discard(connection, copy)
+    copy.unlink(missing_ok=True)
     return None
 
 
 def _write_anew(connection: duckdb.DuckDBPyConnection, copy: Path, build: _Build) -> list[Step]:
-    attach_copy(connection, copy)
-    steps = plan_whole(connection, source_tables(connection))
-    _write_and_check(connection, copy, steps, build)
+    with FileWriter() as writer:
+        attach_copy(writer, copy)
+        steps = plan_whole(connection, source_tables(connection))
+        _write_and_check(connection, writer, copy, steps, build)
     return steps
 
 
-def _discard(connection: duckdb.DuckDBPyConnection, copy: Path) -> None:
-    with contextlib.suppress(duckdb.TransactionException):
-        connection.execute("rollback")
-    connection.execute("detach database if exists published")
-    copy.unlink(missing_ok=True)
-
-
-def _write_and_check(connection: duckdb.DuckDBPyConnection, copy: Path, steps: list[Step], build: _Build) -> None:
+def _write_and_check(
+    connection: duckdb.DuckDBPyConnection, writer: FileWriter, copy: Path, steps: list[Step], build: _Build
+) -> None:
     """Write the steps to the attached copy, close it, and compare what the closed file holds."""
-    connection.execute("begin")
-    write(connection, steps)
-    _write_publication(connection, build)
-    connection.execute("commit")
-    # Without merging thinned out parts (see `prepare_connection`); see _GROWTH.
-    connection.execute("checkpoint published")
-    connection.execute("detach published")
+    writer.execute("begin")
+    write(connection, writer, steps)
+    _write_publication(connection, writer, build)
+    writer.execute("commit")
+    # Without merging thinned out parts (see `attach_copy`); see _GROWTH.
+    writer.execute("checkpoint published")
+    writer.execute("detach published")
     if write_ahead_log(copy).exists():
         raise CopyDiffersError("it was not written out completely")
-    attach_copy(connection, copy, read_only=True)
-    check(connection, steps)
-    connection.execute("detach published")
+    attach_copy(writer, copy, read_only=True)
+    check(connection, writer, steps)
 
 
-def _write_publication(connection: duckdb.DuckDBPyConnection, build: _Build) -> None:
+def _write_publication(connection: duckdb.DuckDBPyConnection, writer: FileWriter, build: _Build) -> None:
     table = f"published.main.{PUBLICATION}"
-    connection.execute(
-        f"create or replace table {table} as select ?::timestamp as published_at, ?::timestamp as built_at, "  # noqa: S608
-        "?::timestamp as as_of, (select max(data_horizon_at) from intermediate.int_organizations_covered) "
-        "as data_horizon_at, ? as meterhouse_version, true as tests_passed",
-        [build.published_at, build.built_at, build.as_of, __version__],
+    horizon = connection.execute(
+        "select max(data_horizon_at)::varchar from intermediate.int_organizations_covered"
+    ).fetchall()
+    writer.execute(
+        f"create or replace table {table} as select ?::timestamp as published_at, ?::timestamp as built_at, "
+        "?::timestamp as as_of, ?::timestamp as data_horizon_at, ? as meterhouse_version, true as tests_passed",
+        [str(build.published_at), str(build.built_at), str(build.as_of), horizon[0][0], __version__],
     )
-    connection.execute(f"comment on table {table} is 'One row: when this file was published, from which build.'")
+    writer.execute(f"comment on table {table} is 'One row: when this file was published, from which build.'")
     for column, comment in _PUBLICATION_COLUMNS.items():
-        connection.execute(f"comment on column {table}.{column} is {quote_literal(comment)}")
+        writer.execute(f"comment on column {table}.{column} is {quote_literal(comment)}")
 
 
 def _remember(connection: duckdb.DuckDBPyConnection, copy: Path, build: _Build, last: _LastFile | None) -> str:
@@ -272,7 +276,7 @@ def _remember(connection: duckdb.DuckDBPyConnection, copy: Path, build: _Build, 
     row_count = count_rows(connection)
     anew = (last.size.byte_count_anew, last.size.row_count_anew) if last else (byte_count, row_count)
     connection.execute(
-        "insert into raw.publications values (?, ?, ?, ?, ?, ?, ?)",
+        "insert into raw.publications values (?, ?, ?, ?, ?, ?, ?, true)",
         [fingerprint, build.built_at, __version__, byte_count, row_count, *anew],
     )
     return fingerprint

@@ -1,15 +1,19 @@
 """The tables of a published file: written anew or changed in a copy of the last one, then read back and compared.
 
-The file is attached to the work file's connection as `published` (see `attach_copy`).
+Another process writes the file, which it has attached as `published` (see `attach_copy`): here is the work file, and
+rows are sent there as they are published.
 Keys are UUIDs in the work file and text here: 32 hexadecimal digits, those of events with their hyphens.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import duckdb
 
 from loaders.changes import Changes, changed_rows, changes_since
+from loaders.file_writer import INCOMING, FileWriter
 from loaders.warehouse import quote_identifier, quote_literal
 
 # What is published: every table of the marts, and the reference data that users join.
@@ -36,6 +40,10 @@ inner join duckdb_columns() as c
 where t.database_name = $database
 group by all order by t.table_name
 """
+
+
+# Where a question is asked: the work file here, or the copy there.
+_Place = duckdb.DuckDBPyConnection | FileWriter
 
 
 class CopyDiffersError(Exception):
@@ -103,18 +111,29 @@ def key_text(column: str) -> str:
     return text
 
 
+def attach_copy(writer: FileWriter, path: Path, *, read_only: bool = False) -> None:
+    """Attach a file that is to be published as `published`, and make it where there is none.
+
+    A file that is not whole is thrown away, so it needs no log; 1.1 is the oldest engine that dashboards bundle.
+    """
+    options = "read_only" if read_only else "storage_version 'v1.0.0', recovery_mode no_wal_writes"
+    # A checkpoint would write thinned out parts of tables together, and each one anew.
+    writer.execute("set max_vacuum_tasks = 0")
+    writer.execute(f"attach {quote_literal(str(path))} as published ({options})")
+
+
 def source_tables(connection: duckdb.DuckDBPyConnection) -> list[Table]:
     """The tables of the work file that are published."""
-    row = connection.execute("select current_database()").fetchone()
+    ((database,),) = connection.execute("select current_database()").fetchall()
     return [
         table
-        for table in _tables(connection, row[0] if row else "")
+        for table in _tables(connection, database)
         if table.schema == MARTS or (table.schema == "reference" and table.name in REFERENCE_TABLES)
     ]
 
 
-def _tables(connection: duckdb.DuckDBPyConnection, database: str) -> list[Table]:
-    rows = connection.execute(_TABLES, {"database": database}).fetchall()
+def _tables(place: _Place, database: str) -> list[Table]:
+    rows = _rows(place, _TABLES, {"database": database})
     return [Table(schema, name, comment, tuple(map(tuple, columns))) for schema, name, comment, columns in rows]
 
 
@@ -123,13 +142,15 @@ def plan_whole(connection: duckdb.DuckDBPyConnection, tables: list[Table]) -> li
     return [_whole(connection, table) for table in tables]
 
 
-def plan_changes(connection: duckdb.DuckDBPyConnection, tables: list[Table], since: int) -> list[Step] | None:
+def plan_changes(
+    connection: duckdb.DuckDBPyConnection, writer: FileWriter, tables: list[Table], since: int
+) -> list[Step] | None:
     """What the copy of a file from build `since` needs to hold what the tables hold now; None where that is too much.
 
     Comments are not in the plan: see `write`.
     """
-    copied = {table.name: table for table in _tables(connection, "published")}
-    steps = [_plan(connection, table, copied.get(table.name), since) for table in tables]
+    copied = {table.name: table for table in _tables(writer, "published")}
+    steps = [_plan(connection, writer, table, copied.get(table.name), since) for table in tables]
     written = sum(step.row_count for step in steps if step.is_change)
     return steps if written <= count_rows(connection) * _LARGE_PART else None
 
@@ -139,13 +160,15 @@ def count_rows(connection: duckdb.DuckDBPyConnection) -> int:
     return sum(_count(connection, table.model) for table in source_tables(connection))
 
 
-def _plan(connection: duckdb.DuckDBPyConnection, table: Table, copied: Table | None, since: int) -> Step:
+def _plan(
+    connection: duckdb.DuckDBPyConnection, writer: FileWriter, table: Table, copied: Table | None, since: int
+) -> Step:
     if copied is None or copied.shape != table.shape:
         return _whole(connection, table)
     changes = changes_since(connection, table.name, {name for name, _ in table.shape}, since)
     if changes is None:
-        is_equal = _count(connection, table.model) == _count(connection, table.target) and (
-            _digest(connection, table.source) == _digest(connection, table.target)
+        is_equal = _count(connection, table.model) == _count(writer, table.target) and (
+            _digest(connection, table.source) == _digest(writer, table.target)
         )
         return Step(table, 0, Changes(is_whole=False)) if is_equal else _whole(connection, table)
     if changes.is_whole:
@@ -173,57 +196,62 @@ def _rows_to_write(table: Table) -> str:
     return f"temp.{quote_identifier('rows of ' + table.name)}"
 
 
-def write(connection: duckdb.DuckDBPyConnection, steps: list[Step]) -> None:
-    """Carry out a plan in `published`, in the caller's transaction: tables, rows, comments; others are dropped."""
-    copied = {table.name: table for table in _tables(connection, "published")}
+def write(connection: duckdb.DuckDBPyConnection, writer: FileWriter, steps: list[Step]) -> None:
+    """Carry out a plan in `published`, in the writer's transaction: tables, rows, comments; others are dropped."""
+    copied = {table.name: table for table in _tables(writer, "published")}
     for name in copied.keys() - {step.table.name for step in steps} - {PUBLICATION}:
-        connection.execute(f"drop table published.main.{quote_identifier(name)}")
+        writer.execute(f"drop table published.main.{quote_identifier(name)}")
     for step in steps:
+        table = step.table
         if step.changes is None:
-            connection.execute(f"create or replace table {step.table.target} as from {step.table.source}")
-            _write_comments(connection, step.table, None)
+            columns = ", ".join(f"{quote_identifier(name)} {data_type}" for name, data_type in table.shape)
+            writer.execute(f"create or replace table {table.target} ({columns})")
+            writer.send(f"insert into {table.target} from {INCOMING}", connection, f"from {table.source}")
+            _write_comments(writer, table, None)
         else:
             if step.changes.keys:
-                _write_rows(connection, step.table, step.changes)
-            _write_comments(connection, step.table, copied[step.table.name])
+                _write_rows(connection, writer, table, step.changes)
+            _write_comments(writer, table, copied[table.name])
 
 
-def _write_rows(connection: duckdb.DuckDBPyConnection, table: Table, changes: Changes) -> None:
-    gone = changed_rows(table.target, _as_published(table, changes), "rowid")
-    connection.execute(f"delete from {table.target} where rowid in ({gone})")  # noqa: S608
-    connection.execute(f"insert into {table.target} from {_rows_to_write(table)}")
+def _write_rows(connection: duckdb.DuckDBPyConnection, writer: FileWriter, table: Table, changes: Changes) -> None:
+    changed = _changed_keys(table, changes)
+    keys = f"select {table.published(changes.keys)} from {changes.relation}"  # noqa: S608
+    writer.send(f"create or replace temp table {changed.relation} as from {INCOMING}", connection, keys)
+    gone = changed_rows(table.target, changed, "rowid")
+    writer.execute(f"delete from {table.target} where rowid in ({gone})")  # noqa: S608
+    writer.send(f"insert into {table.target} from {INCOMING}", connection, f"from {_rows_to_write(table)}")
 
 
-def _as_published(table: Table, changes: Changes) -> Changes:
-    """The changes by the keys that the published rows have."""
-    keys = f"(select {table.published(changes.keys)} from {changes.relation})"  # noqa: S608
-    return replace(changes, relation=keys)
+def _changed_keys(table: Table, changes: Changes) -> Changes:
+    """The changes by the keys that the published rows have: a table of the writer's."""
+    return replace(changes, relation=f"temp.{quote_identifier('changed ' + table.name)}")
 
 
-def _write_comments(connection: duckdb.DuckDBPyConnection, table: Table, copied: Table | None) -> None:
+def _write_comments(writer: FileWriter, table: Table, copied: Table | None) -> None:
     """Carry the documentation over, so that a database browser shows it."""
     if table.comment != (copied and copied.comment):
-        connection.execute(f"comment on table {table.target} is {_text(table.comment)}")
+        writer.execute(f"comment on table {table.target} is {_text(table.comment)}")
     known = {name: comment for name, _, comment in copied.columns} if copied else {}
     for name, _, comment in table.columns:
         if comment != known.get(name):
-            connection.execute(f"comment on column {table.target}.{quote_identifier(name)} is {_text(comment)}")
+            writer.execute(f"comment on column {table.target}.{quote_identifier(name)} is {_text(comment)}")
 
 
 def _text(comment: str | None) -> str:
     return "null" if comment is None else quote_literal(comment)
 
 
-def check(connection: duckdb.DuckDBPyConnection, steps: list[Step]) -> None:
+def check(connection: duckdb.DuckDBPyConnection, writer: FileWriter, steps: list[Step]) -> None:
     """Compare `published` with the models: the number of every table's rows, and every value that was written.
 
     Raises CopyDiffersError where anything is off.
     """
     for step in steps:
         table = step.table
-        if (read := _count(connection, table.target)) != (expected := _count(connection, table.model)):
+        if (read := _count(writer, table.target)) != (expected := _count(connection, table.model)):
             raise CopyDiffersError(f"{table.name}: the model has {expected} rows and {read} were read back")
-        if step.is_change and _written(connection, step) != _read_back(connection, step):
+        if step.is_change and _written(connection, step) != _read_back(writer, step):
             raise CopyDiffersError(f"{table.name}: what was read back is not what the model holds")
 
 
@@ -231,19 +259,25 @@ def _written(connection: duckdb.DuckDBPyConnection, step: Step) -> tuple[int, in
     return _digest(connection, step.table.source if step.changes is None else _rows_to_write(step.table))
 
 
-def _read_back(connection: duckdb.DuckDBPyConnection, step: Step) -> tuple[int, int]:
+def _read_back(writer: FileWriter, step: Step) -> tuple[int, int]:
     target = step.table.target
     if step.changes is None:
-        return _digest(connection, target)
-    return _digest(connection, f"({changed_rows(target, _as_published(step.table, step.changes))})")
+        return _digest(writer, target)
+    return _digest(writer, f"({changed_rows(target, _changed_keys(step.table, step.changes))})")
 
 
-def _digest(connection: duckdb.DuckDBPyConnection, relation: str) -> tuple[int, int]:
+def _digest(place: _Place, relation: str) -> tuple[int, int]:
     """Number of rows and sum of their hashes: no order matters, and a row that is there twice counts twice."""
-    row = connection.execute(f"select count(*), sum(hash(t)) from {relation} as t").fetchone()  # noqa: S608
-    return (row[0], row[1] or 0) if row else (0, 0)
+    ((count, hashes),) = _rows(place, f"select count(*), sum(hash(t)) from {relation} as t")  # noqa: S608
+    return count, hashes or 0
 
 
-def _count(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
-    row = connection.execute(f"select count(*) from {relation}").fetchone()  # noqa: S608
-    return row[0] if row else 0
+def _count(place: _Place, relation: str) -> int:
+    count: int
+    ((count,),) = _rows(place, f"select count(*) from {relation}")  # noqa: S608
+    return count
+
+
+def _rows(place: _Place, sql: str, parameters: dict[str, Any] | None = None) -> list[Any]:
+    result = place.execute(sql, parameters)
+    return result if isinstance(result, list) else result.fetchall()

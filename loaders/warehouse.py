@@ -10,11 +10,15 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 
 from loaders.disk import sync_to_disk
 from loaders.errors import HomeError, LockedError
+
+if TYPE_CHECKING:
+    from loaders.file_writer import FileWriter
 
 WORK_FILE = "meterhouse.duckdb"
 PUBLISHED_FILE = "published.duckdb"
@@ -145,6 +149,7 @@ create table if not exists raw.publications (
     byte_count bigint not null, row_count bigint not null,
     byte_count_anew bigint not null, row_count_anew bigint not null
 );
+alter table raw.publications add column if not exists is_written_apart boolean;
 """
 
 # The first eight bytes of a key. Two keys may share them: what matches is compared whole.
@@ -297,33 +302,32 @@ def open_work_file(home: Home, *, memory_limit: str | None = None) -> Iterator[d
 
 
 @contextlib.contextmanager
-def open_rewritten(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open an empty work file with the present one attached as `old`; at the end it takes the old one's place.
+def open_rewritten(home: Home) -> Iterator["FileWriter"]:
+    """Open an empty work file, in a process of its own; at the end it takes the present one's place.
 
     What was deleted or overwritten in a DuckDB file stays in its free blocks, so erasing means writing a new file. The
-    old one is as it was until the new one is complete. Raises HomeError where the disk stops it.
+    old one is as it was until the new one is complete; it must be closed by the end of the block. Raises HomeError
+    where the disk stops it.
     """
+    from loaders.file_writer import FileWriter, WriterError
+
     with locked(home):
         copy = home.path / f".{WORK_FILE}.rewritten"
         remove_database(copy)
         try:
-            connection = duckdb.connect(str(copy))
-            try:
+            with FileWriter() as writer:
+                writer.execute(f"attach {quote_literal(str(copy))} as rewritten (recovery_mode no_wal_writes)")
                 copy.chmod(0o600)
-                connection.execute("set TimeZone = 'UTC'")
-                connection.execute(f"attach {quote_literal(str(home.work_file))} as old (read_only)")
-                connection.execute(RAW_TABLES)
-                yield connection
-                connection.execute("detach old")
-                connection.execute("checkpoint")
-            finally:
-                connection.close()
+                writer.execute("use rewritten")
+                writer.execute(RAW_TABLES)
+                yield writer
+                writer.execute("checkpoint rewritten; use memory; detach rewritten")
             sync_to_disk(copy)
             # A log beside the old name would be taken for the new file's.
             write_ahead_log(home.work_file).unlink(missing_ok=True)
             os.replace(copy, home.work_file)
             sync_to_disk(home.path)
-        except (duckdb.OperationalError, duckdb.FatalException, OSError) as error:
+        except (duckdb.OperationalError, duckdb.FatalException, WriterError, OSError) as error:
             raise HomeError(
                 f"{copy}: the work file could not be written anew: {error}. Nothing was changed. Free as much space as "
                 "the work file has, then run the same command again."
@@ -342,15 +346,6 @@ def remove_database(path: Path) -> None:
     path.unlink(missing_ok=True)
     write_ahead_log(path).unlink(missing_ok=True)
     shutil.rmtree(path.with_name(f"{path.name}.tmp"), ignore_errors=True)
-
-
-def attach_copy(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool = False) -> None:
-    """Attach a file that is to be published as `published`, and make it where there is none.
-
-    A file that is not whole is thrown away, so it needs no log; 1.1 is the oldest engine that dashboards bundle.
-    """
-    options = "read_only" if read_only else "storage_version 'v1.0.0', recovery_mode no_wal_writes"
-    connection.execute(f"attach {quote_literal(str(path))} as published ({options})")
 
 
 @contextlib.contextmanager

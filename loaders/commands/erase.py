@@ -1,5 +1,7 @@
 """`meterhouse erase`: a customer's or member's personal data goes, everywhere; the totals stay."""
 
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +14,8 @@ from loaders.commands.run import land_webhooks
 from loaders.errors import LoaderError, UsageError
 
 if TYPE_CHECKING:
-    from loaders.erase import Erasure
+    from loaders.erase import Erasure, Target
+    from loaders.warehouse import Home
 
 _UNFINISHED = (
     "The work file is clean, but {path} may still hold the data: it is written anew once the build passes. "
@@ -64,7 +67,6 @@ def command(
       meterhouse erase --customer 5b1c... --organization-id 8f0e...
     """
     from loaders.erase import Target, erase
-    from loaders.sources.spool import Spool
     from loaders.warehouse import Home, locked
 
     if sum(name is not None for name in (customer_key, external_id, member_key)) != 1:
@@ -75,9 +77,11 @@ def command(
         _print(erase(home, target, dry_run=True), "Would rewrite")
         return
     with locked(home):
-        # What waits in the spool names people too.
-        problem = land_webhooks(home, organization_id) if Spool(home.path).facts().segments else None
-        _print(erase(home, target), "Rewrote")
+        # This process has read nothing yet, and never will read what the person's records said: what it builds and
+        # publishes cannot hold any of it. A fork holds the lock with it.
+        with ProcessPoolExecutor(1, mp_context=get_context("fork")) as apart:
+            erasure, problem = apart.submit(_take_out, home, target).result()
+        _print(erasure, "Rewrote")
         try:
             raise_failures(run_build(settings, as_of=instant, full_refresh=True))
             run_publish(settings)
@@ -87,6 +91,16 @@ def command(
             raise
     if problem is not None:
         raise problem
+
+
+def _take_out(home: "Home", target: "Target") -> tuple["Erasure", LoaderError | None]:
+    """Erase the target, also from deliveries that wait; hand back which of those could not be read whole."""
+    from loaders.erase import erase
+    from loaders.sources.spool import Spool
+
+    # What waits in the spool names people too.
+    problem = land_webhooks(home, target.organization_id) if Spool(home.path).facts().segments else None
+    return erase(home, target), problem
 
 
 def _print(erasure: "Erasure", what: str) -> None:

@@ -292,14 +292,14 @@ def test_a_disk_that_fills_leaves_the_work_file_as_it_was(world: World, tmp_path
         "select organization_id, external_customer_id from customers where external_customer_id is not null limit 1"
     )
     target = erasing.Target(customer["organization_id"], external_id=customer["external_customer_id"])
-    before, copy = payloads(home.path), erasing._copy_payloads
+    before, send = payloads(home.path), erasing._send_payloads
 
-    def fill_up(connection: Any, table: str, *arguments: Any) -> None:
-        copy(connection, table, *arguments)
+    def fill_up(connection: Any, writer: Any, table: str, *arguments: Any) -> None:
+        send(connection, writer, table, *arguments)
         if table == "resources":
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(erasing, "_copy_payloads", fill_up)
+    monkeypatch.setattr(erasing, "_send_payloads", fill_up)
     with pytest.raises(HomeError, match="Nothing was changed"):
         erasing.erase(home, target)
     assert payloads(home.path) == before
