@@ -1,6 +1,7 @@
 """`meterhouse erase`: a customer's or member's personal data goes, everywhere; the totals stay."""
 
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from loaders.commands.options import Settings, home_option
 from loaders.commands.printing import say
 from loaders.commands.publish import run_publish
 from loaders.commands.run import land_webhooks
-from loaders.errors import LoaderError, UsageError
+from loaders.errors import HomeError, LoaderError, UsageError
 
 if TYPE_CHECKING:
     from loaders.erase import Erasure, Target
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 _UNFINISHED = (
     "The work file is clean, but {path} may still hold the data: it is written anew once the build passes. "
     "Mend the cause and run 'meterhouse build' and 'meterhouse publish', or delete the file now."
+)
+
+
+_ENDED = (
+    "the process that erases was ended from outside, as by a machine short of memory: the work file is as it was, or "
+    "complete without the person. Run the same command again; where it finds nothing to erase any more, run "
+    "'meterhouse build' and 'meterhouse publish'."
 )
 
 
@@ -79,8 +87,11 @@ def command(
     with locked(home):
         # This process has read nothing yet, and never will read what the person's records said: what it builds and
         # publishes cannot hold any of it. A fork holds the lock with it.
-        with ProcessPoolExecutor(1, mp_context=get_context("fork")) as apart:
-            erasure, problem = apart.submit(_take_out, home, target).result()
+        try:
+            with ProcessPoolExecutor(1, mp_context=get_context("fork")) as apart:
+                erasure, problem = apart.submit(_take_out, home, target).result()
+        except BrokenProcessPool as error:
+            raise HomeError(_ENDED) from error
         _print(erasure, "Rewrote")
         try:
             raise_failures(run_build(settings, as_of=instant, full_refresh=True))

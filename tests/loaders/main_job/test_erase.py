@@ -15,8 +15,8 @@ import pytest
 from loaders import erase as erasing
 from loaders.errors import HomeError
 from loaders.sources.spool import Delivery, SegmentWriter, Spool
-from loaders.warehouse import Home
-from tests.loaders.main_job.conftest import AS_OF, Published, World, meterhouse
+from loaders.warehouse import Home, locked
+from tests.loaders.main_job.conftest import AS_OF, ROOT, Published, World, meterhouse
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 CANARY = "canary-of-a-person"
@@ -305,6 +305,30 @@ def test_a_disk_that_fills_leaves_the_work_file_as_it_was(world: World, tmp_path
     assert payloads(home.path) == before
     assert [path.name for path in home.path.iterdir() if "rewritten" in path.name] == []
     assert totals(home.path) == totals(world.home)
+
+
+_KILLED_ERASURE = """
+import os, sys
+from loaders import cli, erase
+erase.erase = lambda *arguments, **options: os._exit(9)
+sys.argv[0] = "meterhouse"
+sys.exit(cli.main())
+"""
+
+
+def test_an_erasure_that_is_killed_says_how_to_go_on(world: World, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(world.home, home)
+    command = [sys.executable, "-c", _KILLED_ERASURE, "--home", str(home), "erase", "--external-id", "a"]
+    done = subprocess.run(
+        [*command, "--organization-id", "o"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert "Run the same command again" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert totals(home) == totals(world.home)
+    with locked(Home(home)):
+        pass
 
 
 def test_redacted_fields_are_never_stored(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
