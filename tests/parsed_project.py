@@ -16,8 +16,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.made_once import FOLDER_VARIABLE
+
 ROOT = Path(__file__).resolve().parents[1]
-FOLDER_VARIABLE = "METERHOUSE_TEST_PARSE"
 _BUILDING = {"build", "run"}
 _PARSE = "partial_parse.msgpack"
 _CHECKSUM = re.compile(rb"(?<=\xacprofile_hash\x82\xa4name\xa6sha256\xa8checksum\xd9\x40)[0-9a-f]{64}")

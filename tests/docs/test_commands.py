@@ -175,7 +175,7 @@ def test_the_parser_takes_each_command_of_a_page(page: Path) -> None:
 
 def test_the_demo_says_what_the_readme_shows(world: World) -> None:
     (shown,) = [block.text for block in blocks("text") if "Wrote demo/world/data" in block.text]
-    said = "Wrote demo/world/data; the answers are in demo/world/answers.json.\n" + world.run.stderr + world.run.stdout
+    said = "Wrote demo/world/data; the answers are in demo/world/answers.json.\n" + world.run_stderr + world.run_stdout
     assert _without_time(shown) == _without_time(said.replace(str(world.home), "demo/home"))
 
 

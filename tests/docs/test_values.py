@@ -188,8 +188,8 @@ def test_findings_of_the_sample_world_are_counted_right(world: World) -> None:
         for row in section.tables[0]
         for code in codes(row["value"])
     }
-    told = {name: count for count, name in re.findall(r"finding: ([\d,]+) rows against (\w+)", world.run.stderr)}
-    assert {name: str(count) for name, count in counted.items() if count} == told, world.run.stderr
+    told = {name: count for count, name in re.findall(r"finding: ([\d,]+) rows against (\w+)", world.run_stderr)}
+    assert {name: str(count) for name, count in counted.items() if count} == told, world.run_stderr
 
 
 def test_every_type_of_price_is_rated(world: World) -> None:

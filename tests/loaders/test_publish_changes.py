@@ -203,7 +203,7 @@ def test_only_what_changed_is_written(warehouse: Warehouse) -> None:
     assert warehouse.publish().changed_count == 1
 
 
-@pytest.mark.parametrize("seed", [*range(3), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 60))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 60))])
 def test_whatever_builds_do_the_copy_is_what_would_be_written_anew(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     warehouse = Warehouse(tmp_path / "home")
@@ -435,12 +435,12 @@ def test_what_was_published_is_forgotten_and_what_was_not_is_kept(warehouse: War
 
 
 def test_file_does_not_grow_without_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publishing, "_GROWTH_BYTES", 2 << 20)
+    monkeypatch.setattr(publishing, "_GROWTH_BYTES", 1 << 20)
     warehouse = Warehouse(tmp_path / "home", loads=20)
     warehouse.publish()
     first = warehouse.home.published_file.stat().st_size
     sizes, written_anew = [], 0
-    for seed in range(60):
+    for seed in range(30):
         warehouse.build(warehouse.touch(seed))
         written_anew += publish(warehouse.home).changed_count is None
         sizes.append(warehouse.home.published_file.stat().st_size)

@@ -17,8 +17,8 @@ from tests.oracle.records import Json, parse
 from tests.oracle.revenue import BUCKETS, Books, Table
 from tests.oracle.revenue_world import Businesses
 
-QUICK_SEEDS = [1, 2]
-SLOW_SEEDS = list(range(3, 13))
+QUICK_SEEDS = [1]
+SLOW_SEEDS = list(range(2, 13))
 
 
 class Judged:

@@ -19,6 +19,7 @@ from sync import payloads
 from sync.conftest import at
 from sync.fake_polar import TOKEN, FakePolar
 from sync.test_failures import meterhouse
+from tests.loaders.main_job.conftest import begun_home
 
 # 10.00, less 2.00, and 1.52 of tax, of which 0.52 by balance.
 AMOUNTS = {
@@ -55,7 +56,7 @@ class Story:
     """What the runs said, and what was published after each."""
 
     def __init__(self, folder: Path, server: FakePolar) -> None:
-        self.home = folder / "home"
+        self.home = begun_home(folder / "home")
         self.server = server
         self.said: dict[str, Any] = {}
         self.published: dict[str, dict[str, list[dict[str, Any]]]] = {}

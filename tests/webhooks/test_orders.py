@@ -10,6 +10,7 @@ import duckdb
 import pytest
 
 from loaders.sources.spool import Delivery, SegmentWriter, Spool
+from tests.loaders.main_job.conftest import begun_home
 from tests.webhooks.receiving import meterhouse
 from tests.webhooks.test_spool import AT
 
@@ -100,7 +101,7 @@ def run(home: Path, parts: Iterable[str]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return run(tmp_path_factory.mktemp("orders") / "together", PARTS)
+    return run(begun_home(tmp_path_factory.mktemp("orders") / "together"), PARTS)
 
 
 def test_one_order_has_the_best_of_each(together: dict[str, Any]) -> None:
@@ -137,8 +138,9 @@ ARRIVALS = [
 
 @pytest.mark.parametrize("arrival", ARRIVALS)
 def test_the_three_may_come_one_by_one(tmp_path: Path, together: dict[str, Any], arrival: tuple[str, ...]) -> None:
+    home = begun_home(tmp_path / "home")
     for part in arrival:
-        row = run(tmp_path / "home", [part])
+        row = run(home, [part])
         assert row["order_key"] == together["order_key"]
         assert (row["is_paid"], row["paid_amount"], row["total_amount"]) == (True, 900, 952) or part == arrival[0]
     assert row == together

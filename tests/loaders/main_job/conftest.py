@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import duckdb
 import pytest
 
 import tests.plain_environment  # noqa: F401
+from tests.made_once import made_once
 from tests.parsed_project import shared_parse
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -79,16 +81,36 @@ class Published:
         }
 
 
+def make_world(folder: Path) -> None:
+    """Simulate a world and run the job on it, then once more without news: a run of a copy of its home needs no dbt."""
+    home = folder / "home"
+    home.mkdir()
+    meterhouse("simulate", folder / "world", home=home)
+    run = meterhouse("run", folder / "world" / "data", "--as-of", AS_OF, home=home)
+    (folder / "run.json").write_text(json.dumps([run.stdout, run.stderr]))
+    meterhouse("build", "--as-of", AS_OF, home=home)
+    meterhouse("publish", home=home)
+
+
+def begun_home(home: Path) -> Path:
+    """Make a home folder without records whose next run needs no dbt: it takes ten seconds less than a first one."""
+    return shutil.copytree(made_once("empty", _make_empty) / "home", home)
+
+
+def _make_empty(folder: Path) -> None:
+    for _ in range(2):
+        meterhouse("build", "--as-of", "2025-01-01T00:00:00Z", home=folder / "home")
+
+
 class World:
     """A simulated world, what the job made of it, and the right answers."""
 
-    def __init__(self, folder: Path) -> None:
-        self.data = folder / "world" / "data"
-        self.home = folder / "home"
-        self.home.mkdir()
-        meterhouse("simulate", folder / "world", home=self.home)
-        self.answers = json.loads((folder / "world" / "answers.json").read_text())
-        self.run = meterhouse("run", self.data, "--as-of", AS_OF, home=self.home)
+    def __init__(self, made: Path, home: Path) -> None:
+        self.data = made / "world" / "data"
+        self.home = shutil.copytree(made / "home", home)
+        self.answers = json.loads((made / "world" / "answers.json").read_text())
+        said = json.loads((made / "run.json").read_text().replace(str(made / "home"), str(home)))
+        self.run_stdout, self.run_stderr = said
         self.published = Published(self.home / "published.duckdb")
 
 

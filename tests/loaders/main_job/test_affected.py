@@ -2,11 +2,14 @@
 
 import re
 import shutil
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from loaders.affected import affected_nodes, stands_on_tested_build
+from loaders.warehouse import Home
 from tests.loaders.main_job.conftest import AS_OF, World, meterhouse
 from tests.loaders.main_job.test_increments import Dbt, dbt, differences  # noqa: F401
 
@@ -81,16 +84,21 @@ def test_run_after_some_news_gives_the_tables_of_a_build_of_everything(
 
 
 @pytest.mark.parametrize("sql", ["succeeded = false", "is_complete = false", "project = 'another'"])
-def test_everything_is_built_where_the_last_build_is_no_ground_to_stand_on(
-    begun: Path, tmp_path: Path, sql: str
-) -> None:
+def test_a_build_that_cannot_be_trusted_is_no_ground_for_the_next(begun: Path, tmp_path: Path, sql: str) -> None:
+    home = Home(shutil.copytree(begun, tmp_path / "home"))
+    assert stands_on_tested_build(home)
+    with duckdb.connect(str(home.work_file)) as work:
+        work.execute(f"update raw.builds set {sql}")
+    assert not stands_on_tested_build(home)
+    assert affected_nodes(home, {}, datetime.fromisoformat(BEFORE).replace(tzinfo=None)) is None
+
+
+def test_everything_is_built_where_the_last_build_is_no_ground_to_stand_on(begun: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     shutil.copytree(begun, home)
     with duckdb.connect(str(home / "meterhouse.duckdb")) as work:
-        work.execute(f"update raw.builds set {sql}")
-    run = meterhouse("run", "--as-of", BEFORE, home=home)
-    assert "models are as they were" not in run.stderr
-    assert "as they were" not in run.stderr
+        work.execute("update raw.builds set is_complete = false")
+    assert "as they were" not in meterhouse("run", "--as-of", BEFORE, home=home).stderr
 
 
 def test_selection_of_a_user_stays_a_partial_build(begun: Path, tmp_path: Path) -> None:

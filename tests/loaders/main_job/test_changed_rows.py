@@ -21,6 +21,8 @@ def home(world: World, tmp_path: Path) -> Path:
     change(
         tmp_path / "home",
         f"""
+        drop table if exists changes.{TESTED};
+        delete from raw.model_changes where model = '{TESTED}';
         update intermediate.{TESTED} set received_at_basis = null where usage_event_key in (
             select usage_event_key from intermediate.{TESTED} order by usage_event_key limit 2
         )

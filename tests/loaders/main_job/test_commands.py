@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 from loaders.warehouse import Home, locked
-from tests.loaders.main_job.conftest import AS_OF, ROOT, Published, World, plain_dbt
+from tests.loaders.main_job.conftest import AS_OF, ROOT, Published, World, begun_home, plain_dbt
 from tests.terminal import run_on_a_terminal
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -133,12 +133,12 @@ def test_status_of_a_home_says_what_comes_next(world: World, tmp_path: Path, cli
 
 
 def test_a_failed_build_says_what_failed_and_keeps_the_log(tmp_path: Path, cli: Cli) -> None:
-    cli("run", home=tmp_path)
-    with duckdb.connect(str(tmp_path / "meterhouse.duckdb")) as work_file:
+    home = begun_home(tmp_path / "home")
+    with duckdb.connect(str(home / "meterhouse.duckdb")) as work_file:
         work_file.execute("alter table raw.loads rename column kind to kind_of_old")
-    failed = cli("build", home=tmp_path, expect=1)
+    failed = cli("build", home=home, expect=1)
     assert "  loads: Runtime Error in model loads (models/marts/quality/loads.sql): Binder Error: " in failed.stderr
-    assert "Binder Error" in (tmp_path / "logs" / "dbt.log").read_text()
+    assert "Binder Error" in (home / "logs" / "dbt.log").read_text()
 
 
 def test_a_seed_whose_lines_end_in_two_ways_is_read(tmp_path: Path) -> None:

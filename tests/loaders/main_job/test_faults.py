@@ -70,7 +70,7 @@ class Faults:
         return home, done
 
     def numbers(self, *arguments: str | Path, every: bool) -> list[int]:
-        """The calls to fail: each, or the first and last ones and steps between that grow; none fails beforehand."""
+        """The calls to fail: each, or some of the first and last ones; none fails beforehand."""
         home, done = self.run(0, *arguments)
         assert done.returncode == 0, done.stderr
         shutil.rmtree(home)
@@ -78,7 +78,7 @@ class Faults:
         assert total > 3, "the calls of the run must pass through the shim"
         if every:
             return list(range(1, total + 1))
-        return sorted({1, 2, 3, 7, 31, 127, total - 1, total} & set(range(1, total + 1)))
+        return sorted({1, 3, 31, total - 1, total} & set(range(1, total + 1)))
 
 
 def assert_told(done: subprocess.CompletedProcess[str]) -> None:

@@ -17,7 +17,7 @@ from loaders.publish import _CLOSED_PERIODS
 from tests.loaders.main_job.conftest import ROOT, World, lines_of, meterhouse
 from tests.parsed_project import shared_parse
 
-SEEDS_OF_TEST, SEEDS_OF_TEST_SLOW = 2, 50
+SEEDS_OF_TEST, SEEDS_OF_TEST_SLOW = 1, 50
 # Each step lands more and judges later; the last one lands nothing.
 STEPS = ("2026-02-10T00:00:00", "2026-03-31T23:00:00", "2026-05-01T00:00:00", "2026-05-10T00:00:00")
 

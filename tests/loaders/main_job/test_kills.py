@@ -53,7 +53,7 @@ def calm(world: World, tmp_path_factory: pytest.TempPathFactory) -> Calm:
     return Calm(world, tmp_path_factory.mktemp("calm"))
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [20, pytest.param(400, marks=pytest.mark.slow)])
 def test_killed_load_run_again_equals_an_undisturbed_one(calm: Calm, tmp_path: Path, count: int) -> None:
     assert any(name.suffix == ".gz" for path in calm.paths for name in path.rglob("*"))
     killer = Killer(1, calm.load_span, count)
@@ -67,7 +67,7 @@ def test_killed_load_run_again_equals_an_undisturbed_one(calm: Calm, tmp_path: P
     assert killer.hits >= count // 2
 
 
-@pytest.mark.parametrize("count", [5, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [3, pytest.param(50, marks=pytest.mark.slow)])
 def test_killed_replay_run_again_equals_an_undisturbed_one(calm: Calm, tmp_path: Path, count: int) -> None:
     loaded = tmp_path / "loaded"
     load_again(loaded, *calm.paths)
@@ -92,7 +92,7 @@ def build_state(home: Path) -> str:
     return state
 
 
-@pytest.mark.parametrize("count", [5, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [3, pytest.param(50, marks=pytest.mark.slow)])
 def test_killed_build_is_not_published_and_built_again_equals_an_undisturbed_one(
     calm: Calm, tmp_path: Path, count: int
 ) -> None:
@@ -119,7 +119,7 @@ def test_killed_build_is_not_published_and_built_again_equals_an_undisturbed_one
     assert published_content(home) == calm.published
 
 
-@pytest.mark.parametrize("count", [5, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [3, pytest.param(50, marks=pytest.mark.slow)])
 def test_killed_publish_leaves_a_whole_file_and_the_next_one_no_leftovers(
     calm: Calm, tmp_path: Path, count: int
 ) -> None:

@@ -73,7 +73,7 @@ def test_running_again_changes_nothing(world: World, cli: Callable[..., subproce
 
 
 def test_summary_names_money_exceptions_and_the_file(world: World) -> None:
-    shown = world.run.stdout
+    shown = world.run_stdout
     for part in ("usage events", "Expected and billed", "Orders by status", "Largest exceptions", "underbilled"):
         assert part in shown
     assert shown.rstrip().endswith(str(world.published.path))

@@ -12,7 +12,7 @@ import polars
 import pytest
 
 from loaders.report import DASHBOARDS, read_report, render_html, write_csv
-from tests.loaders.main_job.conftest import AS_OF, World
+from tests.loaders.main_job.conftest import AS_OF, World, begun_home
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -79,7 +79,7 @@ def test_data_never_runs_in_the_page(tmp_path: Path, cli: Cli) -> None:
     ]  # fmt: skip
     file = tmp_path / "events.jsonl"
     file.write_text("\n".join(map(json.dumps, events)) + "\n")
-    cli("run", file, "--as-of", AS_OF, home=tmp_path / "home")
+    cli("run", file, "--as-of", AS_OF, home=begun_home(tmp_path / "home"))
     report = read_report(tmp_path / "home" / "published.duckdb")
     page = render_html(report)
 
@@ -94,7 +94,7 @@ def test_data_never_runs_in_the_page(tmp_path: Path, cli: Cli) -> None:
 
 
 def test_an_empty_file_makes_a_page(tmp_path: Path, cli: Cli) -> None:
-    cli("run", "--as-of", AS_OF, home=tmp_path / "home")
+    cli("run", "--as-of", AS_OF, home=begun_home(tmp_path / "home"))
     page = tmp_path / "report.html"
     cli("report", "--html", page, home=tmp_path / "home")
     assert "No order can be compared yet." in page.read_text()
@@ -102,7 +102,7 @@ def test_an_empty_file_makes_a_page(tmp_path: Path, cli: Cli) -> None:
 
 def test_report_on_the_terminal_is_the_summary_of_the_run(world: World, cli: Cli) -> None:
     said = cli("report", home=world.home).stdout
-    assert said.split("Published:")[0] == world.run.stdout.split("Published:")[0]
+    assert said.split("Published:")[0] == world.run_stdout.split("Published:")[0]
 
 
 def test_one_organization_is_shown_alone(world: World) -> None:

@@ -73,20 +73,10 @@ def test_builds_without_dbt_equal_a_full_refresh_slow(
     check_sequence(world, tmp_path, dbt, seed, compared=range(1, 4))
 
 
-@pytest.fixture(scope="module")
-def recorded(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose next build needs no dbt."""
-    home = tmp_path_factory.mktemp("recorded") / "home"
-    shutil.copytree(world.home, home)
-    meterhouse("build", "--as-of", AS_OF, home=home)
-    meterhouse("publish", home=home)
-    return home
-
-
 @pytest.fixture
-def home(recorded: Path, tmp_path: Path) -> Path:
-    shutil.copytree(recorded, tmp_path / "home")
-    return tmp_path / "home"
+def home(world: World, tmp_path: Path) -> Path:
+    """A home whose next run needs no dbt."""
+    return shutil.copytree(world.home, tmp_path / "home")
 
 
 EVENT = (
