@@ -13,13 +13,15 @@ import msgspec
 
 __all__ = ["rate_tiers"]
 
-_BIGINT_LIMIT = 2**63
+# No bill is so large, and a few such amounts would overflow the sum of all others (macro `rate_units` stops there too).
+_AMOUNT_LIMIT = 10**15
 
 Tier = tuple[Fraction | None, Fraction]
 
 
 def rate_tiers(price_type: str | None, tiers: str | None, consumed: float | None, credited: float | None) -> int | None:
-    """Return the amount, in minor units, of what was consumed less what was credited; None where no tier rates it.
+    """Return the amount, in minor units, of what was consumed less what was credited; None where no tier rates it
+    and from 10^15 minor units on.
 
     `volume`: all units at the rate of the tier the quantity falls in; beyond a bounded last tier there is none.
     `graduated`: each band at its own rate; beyond a bounded last tier nothing more is billed. Bounds are inclusive.
@@ -33,7 +35,7 @@ def rate_tiers(price_type: str | None, tiers: str | None, consumed: float | None
     quantity = max(Fraction(0), Fraction(consumed) - Fraction(credited))
     amount = _volume(bands, quantity) if price_type == "volume" else _graduated(bands, quantity)
     rounded = None if amount is None else _round_half_away(amount)
-    return rounded if rounded is not None and abs(rounded) < _BIGINT_LIMIT else None
+    return rounded if rounded is not None and abs(rounded) < _AMOUNT_LIMIT else None
 
 
 def _volume(bands: tuple[Tier, ...], quantity: Fraction) -> Fraction | None:

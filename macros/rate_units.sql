@@ -3,7 +3,8 @@
 
     Polar's quantity is a binary double turned into an exact decimal: 2.675 x 100 is 267, because the double lies just
     below 2.675. So the double is taken apart into mantissa / 2^k (both exact), the price into millionths of a millionth,
-    and one integer division rounds. Null where the numbers exceed 128 bits.
+    and one integer division rounds. Null where the numbers exceed 128 bits, and
+    from 10^15 minor units on: no bill is so large, and a few such amounts would overflow the sum of all others.
 
     unit_amount: DECIMAL(38,12) minor units per unit; consumed: DOUBLE; credited: DOUBLE holding a whole number.
 #}
@@ -26,14 +27,14 @@
         when {{ consumed }} <= {{ credited }} then cast(0 as bigint)
         {# Below 2^-33 units no price reaches half a minor unit, and the shift would not fit. #}
         when {{ consumed }} < 1e-10 then cast(0 as bigint)
-        else try(cast(
+        else cast(try(cast(
             ({{ price }} * {{ mantissa }}) // {{ divisor }}
             + (case
                 when ({{ price }} * {{ mantissa }}) % {{ divisor }}
                     >= {{ divisor }} - ({{ price }} * {{ mantissa }}) % {{ divisor }} then 1
                 else 0
             end)
-            as bigint
-        ))
+            as decimal(15, 0)
+        )) as bigint)
     end)
 {%- endmacro %}

@@ -1,6 +1,6 @@
 {#
     The members' shares of a row of meter_usage are its amount, to the minor unit, and their units are its units, but for
-    what adding doubles in another order may change. A row with usage and no shares would be money of nobody.
+    what adding doubles in another order may change: of 10^26, -10^26 and 5 the sum is 5 or 0. A row with usage and no shares would be money of nobody.
 #}
 
 with
@@ -22,7 +22,8 @@ allocations as (
     select
         meter_usage_key,
         sum(expected_amount) as expected_amount,
-        sum(units) as units
+        sum(units) as units,
+        sum(abs(units)) as units_either_way
     from {{ ref('member_allocations') }}
     group by meter_usage_key
 
@@ -41,4 +42,8 @@ where
     meter_usage.meter_usage_key is null
     or allocations.meter_usage_key is null
     or meter_usage.expected_amount is distinct from allocations.expected_amount
-    or abs(meter_usage.consumed_units - allocations.units) > 1e-9 * greatest(1, abs(meter_usage.consumed_units))
+    {# What is beyond doubles is equal to itself and has no difference. #}
+    or (
+        meter_usage.consumed_units != allocations.units
+        and abs(meter_usage.consumed_units - allocations.units) > 1e-9 * greatest(1, allocations.units_either_way)
+    )

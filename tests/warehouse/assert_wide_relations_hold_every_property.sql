@@ -32,13 +32,27 @@ filled_columns as (
 
 ),
 
+{#
+    A key that is written with a dot (`_llm.model`) has the path of a value in the block (`_llm`), which has no column. Where
+    an organization has both, the registry's count is of both.
+#}
+pointers_of_properties as (
+
+    select
+        *,
+        list_filter(pointers, lambda pointer: not regexp_matches(pointer, '^/(_cost|_llm)(/|$)')) as pointers_beside_blocks
+    from metadata_properties
+
+),
+
 registered_properties as (
 
     select
         event_name,
         property_path,
-        cast(sum(event_count) as bigint) as event_count
-    from metadata_properties
+        coalesce(cast(sum(event_count) filter (where len(pointers_beside_blocks) > 0) as bigint), 0) as event_count,
+        bool_or(len(pointers_beside_blocks) between 1 and len(pointers) - 1) as counts_both
+    from pointers_of_properties
     group by event_name, property_path
 
 ),
@@ -48,8 +62,8 @@ registered_places as (
     select distinct
         event_name,
         property_path,
-        unnest(pointers) as pointer
-    from metadata_properties
+        unnest(pointers_beside_blocks) as pointer
+    from pointers_of_properties
     where event_name in (select event_name from metadata_columns)
 
 )
@@ -66,7 +80,9 @@ left join registered_properties
         relations.event_name = registered_properties.event_name
         and filled_columns.property_path = registered_properties.property_path
 {# A column stays when the last event that had the property is gone. #}
-where filled_columns.event_count != coalesce(registered_properties.event_count, 0)
+where
+    filled_columns.event_count != coalesce(registered_properties.event_count, 0)
+    and not coalesce(registered_properties.counts_both, false)
 union all
 select
     registered_places.event_name,
@@ -78,7 +94,5 @@ anti join metadata_columns
     on
         registered_places.event_name = metadata_columns.event_name
         and registered_places.pointer = metadata_columns.pointer
-where
-    not regexp_matches(registered_places.pointer, '^/(_cost|_llm)(/|$)')
-    {# `-` stands for the items of a list, which has one column as a whole. #}
-    and not contains(registered_places.pointer || '/', '/-/')
+{# `-` stands for the items of a list, which has one column as a whole. #}
+where not contains(registered_places.pointer || '/', '/-/')

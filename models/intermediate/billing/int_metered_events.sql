@@ -118,8 +118,9 @@ measured_events as (
 
     select
         * exclude (value, is_number, has_long_numbers, exact_units),
+        {# A few numbers from 10^18 on would overflow the decimal sum of all others. Beyond, units are a double. #}
         case
-            when not is_number then null
+            when not is_number or not abs(cast(cast(value as varchar) as double)) < 1e18 then null
             when has_long_numbers then exact_units
             else try_cast(cast(value as varchar) as decimal(38, 12))
         end as units,

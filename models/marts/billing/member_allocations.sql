@@ -134,7 +134,11 @@ shares as (
 
     select
         *,
-        case when is_nothing then 0 else cast(coalesce(exact_quota, floor(quota)) as bigint) end as rounded_amount,
+        {# Members far above and far below zero have quotas beyond any amount: what is no amount is left over. #}
+        case
+            when is_nothing or not abs(coalesce(cast(exact_quota as double), quota)) < 1e15 then 0
+            else cast(coalesce(exact_quota, floor(quota)) as bigint)
+        end as rounded_amount,
         dividend - exact_quota * divisor as exact_remainder,
         {# Of equal remainders doubles would make the last bits of a division decide. #}
         case when exact_quota is null then quota - floor(quota) end as remainder

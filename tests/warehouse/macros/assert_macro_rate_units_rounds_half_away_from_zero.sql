@@ -26,7 +26,9 @@ cases (claim, unit_amount, consumed, credited, expected) as (
     ('units below any half minor unit', 100, 1e-11, 0, 0),
     ('the double of three tenths', 5, 0.3, 0, 1),
     ('a sum of doubles above three tenths', 5, cast(0.1 as double) + cast(0.2 as double), 0, 2),
-    ('many units', 1, 9007199254740993, 0, 9007199254740992),
+    ('many units', 0.1, 9007199254740993, 0, 900719925474099),
+    ('the largest bill', 1, 999999999999999, 0, 999999999999999),
+    ('more than any bill', 1, 1e15, 0, null),
     ('no price', null, 5, 0, null),
     ('no units', 100, null, 0, null),
     ('more than can be rated', 1, 1e30, 0, null)

@@ -1,6 +1,6 @@
 {#
-    Amounts in minor units are whole. 10.0 is 10; 10.5 is null, because rounding it would invent money; what no BIGINT
-    holds is null and does not stop the build.
+    Amounts in minor units are whole. 10.0 is 10; 10.5 is null, because rounding it would invent money; what is beyond any
+    money is null and does not stop the build, nor do some of it together.
 #}
 
 with
@@ -15,9 +15,11 @@ cases (claim, number, expected) as (
     ('negative', -50, -50),
     ('negative fraction', -0.5, null),
     ('zero', 0, 0),
-    ('beyond a double', 9007199254740993, 9007199254740993),
-    ('largest', 9223372036854775807, 9223372036854775807),
-    ('too large', 9223372036854775808, null),
+    ('largest', 999999999999999, 999999999999999),
+    ('too large', 1000000000000000, null),
+    ('smallest', -999999999999999, -999999999999999),
+    ('too small', -1000000000000000, null),
+    ('beyond an integer', 9223372036854775808, null),
     ('null', null, null)
 
 ),
