@@ -133,6 +133,8 @@ restarts as (
 
     select
         settlements.order_key,
+        settlements.subscription_key,
+        max(static_amounts.period_start_at) as period_start_at,
         max(static_amounts.static_amount) as static_amount
     from settlements
     inner join static_amounts
@@ -147,7 +149,7 @@ restarts as (
             and static_amounts.period_start_at = boundaries.boundary_at
             and boundaries.is_reset
     where settlements.role = 'update'
-    group by settlements.order_key
+    group by settlements.order_key, settlements.subscription_key
 
 ),
 
@@ -262,7 +264,11 @@ paid_orders as (
                 else first_orders.static_amount
             end
             when 'cycle' then settled_periods.static_amount
-            when 'update' then coalesce(restarts.static_amount, 0)
+            {# Where all its lines are prorations, the new period's price is one of them. #}
+            when 'update' then case
+                when len(list_filter(orders.items, lambda item: not item.proration)) = 0 and proration_amount != 0 then 0
+                else coalesce(restarts.static_amount, 0)
+            end
             when 'unexpected' then 0
         end as expected_static_amount,
         case settlements.role
@@ -314,6 +320,17 @@ unpaid_orders as (
 
 ),
 
+{# The order of the change has charged the period that it started: no cycle order is due for that. #}
+restarts_charged as (
+
+    select
+        restarts.subscription_key,
+        restarts.period_start_at
+    from restarts
+    semi join paid_orders on restarts.order_key = paid_orders.order_key
+
+),
+
 missing_cycle_orders as (
 
     select
@@ -333,7 +350,8 @@ missing_cycle_orders as (
         settled_periods.period_start_at,
         settled_periods.period_end_at,
         settled_periods.due_at,
-        settled_periods.static_amount as expected_static_amount,
+        case when restarts_charged.subscription_key is null then settled_periods.static_amount else 0 end
+            as expected_static_amount,
         settled_periods.metered_amount as expected_metered_amount,
         len(coalesce(settled_periods.active_price_ids, [])) as active_price_count,
         settled_periods.cutoff_low_amount,
@@ -354,7 +372,15 @@ missing_cycle_orders as (
         on
             settled_periods.billing_period_key = unpaid_orders.billing_period_key
             and unpaid_orders.role = 'cycle'
-    where settled_periods.is_closed and not settled_periods.is_waiting_for_resumption
+    left join restarts_charged
+        on
+            settled_periods.subscription_key = restarts_charged.subscription_key
+            and settled_periods.period_type = 'subscription'
+            and settled_periods.due_at = restarts_charged.period_start_at
+    where
+        settled_periods.is_closed
+        and not settled_periods.is_waiting_for_resumption
+        and (restarts_charged.subscription_key is null or settled_periods.metered_amount is distinct from 0)
 
 ),
 
