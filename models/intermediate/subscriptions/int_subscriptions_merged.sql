@@ -271,20 +271,30 @@ merged_subscriptions as (
             when coalesce(latest_versions.started_at, latest_versions.trial_ends_at) is not null then latest_versions.trial_ends_at
             else coalesce(trial_events.trial_ends_at, trials_seen_in_orders.trial_ends_at)
         end as trial_ends_at,
+        coalesce(latest_versions.modified_at, latest_versions.created_at) as told_at,
+        coalesce(withdrawn_cancellations.occurred_at >= cancellations.occurred_at, false) as is_withdrawn,
+        coalesce(withdrawn_cancellations.occurred_at > told_at, false) as is_withdrawn_since,
+        coalesce(cancellations.occurred_at > told_at, false) as is_canceled_since,
+        {% for name in ['canceled_at', 'ends_at'] -%}
         case
-            when not coalesce(withdrawn_cancellations.occurred_at >= cancellations.occurred_at, false)
-                then coalesce(latest_versions.canceled_at, cancellations.canceled_at)
-            else latest_versions.canceled_at
-        end as canceled_at,
+            when is_withdrawn and is_withdrawn_since then null
+            when is_withdrawn then latest_versions.{{ name }}
+            when is_canceled_since then coalesce(cancellations.{{ name }}, latest_versions.{{ name }})
+            {# Withdrawn after the object, and no event of the cancellation that the object tells of. #}
+            when is_withdrawn_since and cancellations.occurred_at is null then null
+            else coalesce(latest_versions.{{ name }}, cancellations.{{ name }})
+        end as {{ name }},
+        {% endfor -%}
         case
-            when not coalesce(withdrawn_cancellations.occurred_at >= cancellations.occurred_at, false)
-                then coalesce(latest_versions.ends_at, cancellations.ends_at)
-            else latest_versions.ends_at
-        end as ends_at,
-        coalesce(
-            latest_versions.ended_at,
-            case when latest_statuses.event_name = 'subscription.revoked' then latest_statuses.occurred_at end
-        ) as ended_at,
+            {# It went on after it had ended, as an event says that is newer than the object, or the object itself. #}
+            when latest_statuses.event_name != 'subscription.revoked' and latest_statuses.occurred_at > told_at then null
+            when latest_versions.status in ('active', 'trialing', 'past_due') and told_at > latest_statuses.occurred_at
+                then latest_versions.ended_at
+            else coalesce(
+                latest_versions.ended_at,
+                case when latest_statuses.event_name = 'subscription.revoked' then latest_statuses.occurred_at end
+            )
+        end as ended_at,
         coalesce(latest_versions.customer_cancellation_reason, cancellations.cancellation_reason) as cancellation_reason,
         latest_versions.paused_at
     from subscriptions
@@ -331,4 +341,4 @@ merged_subscriptions as (
 
 )
 
-select * from merged_subscriptions
+select * exclude (told_at, is_withdrawn, is_withdrawn_since, is_canceled_since) from merged_subscriptions
