@@ -88,7 +88,7 @@ def _group_matches(node: dict[str, Any], values: dict[str, Any], clause_matches:
 
 
 def _clause_matches(clause: dict[str, Any], values: dict[str, Any]) -> bool:
-    path, wanted = property_path(clause["property"]), clause["value"]
+    path, wanted = property_path(clause["property"]), _value(clause)
     found = values.get(path)
     if found is None or not _comparable_field(path, wanted):
         return False
@@ -104,7 +104,7 @@ def _clause_matches(clause: dict[str, Any], values: dict[str, Any]) -> bool:
 
 
 def _clause_matches_in_sql(clause: dict[str, Any], values: dict[str, Any]) -> bool:
-    path, wanted = property_path(clause["property"]), clause["value"]
+    path, wanted = property_path(clause["property"]), _value(clause)
     found = values.get(path)
     if found is None or not _comparable_field(path, wanted):
         return False
@@ -120,6 +120,12 @@ def _clause_matches_in_sql(clause: dict[str, Any], values: dict[str, Any]) -> bo
         return _compare(clause["operator"], found, str(wanted))
     is_number = isinstance(found, (int, float)) and not isinstance(found, bool)
     return is_number and not isinstance(wanted, str) and _compare(clause["operator"], float(found), float(wanted))
+
+
+def _value(clause: dict[str, Any]) -> Any:
+    """The text, integer or boolean that a clause asks for: Polar takes 1.0 for 1."""
+    value = clause["value"]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _compare(name: str, found: Any, wanted: Any) -> bool:

@@ -42,6 +42,10 @@ def judged(operator: str, value: Any, found: Any, path: str = "v") -> tuple[bool
         ("other", "like", True, False, True),
         ("other", "not_like", True, True, False),
         (10, "like", 1, True, True),
+        # 1.0 is the integer 1.
+        ("x1", "like", 1.0, True, True),
+        ("1", "eq", 1.0, False, True),
+        (1.0, "eq", 1.0, True, True),
         (None, "ne", "x", False, False),
         (None, "not_like", "x", False, False),
     ],

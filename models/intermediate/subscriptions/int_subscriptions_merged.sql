@@ -89,7 +89,8 @@ trial_events as (
     select
         organization_id,
         subscription_id,
-        arg_max(trial_ends_at, (occurred_at, trial_ends_at)) as trial_ends_at
+        arg_max(trial_ends_at, (occurred_at, trial_ends_at)) as trial_ends_at,
+        max(occurred_at) as occurred_at
     from lifecycle_events
     where trial_ends_at is not null
     group by organization_id, subscription_id
@@ -233,6 +234,7 @@ merged_subscriptions as (
         subscriptions.subscription_id,
         coalesce(latest_versions.customer_id, subscriptions.customer_id) as customer_id,
         customers.customer_key,
+        coalesce(latest_versions.modified_at, latest_versions.created_at) as told_at,
         case
             when latest_versions.product_id is not null
                 and not coalesce(plan_events.occurred_at > latest_versions.modified_at, false)
@@ -242,7 +244,7 @@ merged_subscriptions as (
         latest_versions.discount_id,
         case
             when latest_versions.status is not null
-                and not coalesce(latest_statuses.occurred_at > coalesce(latest_versions.modified_at, latest_versions.created_at), false)
+                and not coalesce(latest_statuses.occurred_at > told_at, false)
                 then latest_versions.status
             else coalesce(latest_statuses.status, latest_versions.status)
         end as status,
@@ -253,12 +255,14 @@ merged_subscriptions as (
             else coalesce(plan_events.amount, latest_versions.amount)
         end as amount,
         coalesce(latest_versions.currency, plan_events.currency) as currency,
-        coalesce(latest_versions.recurring_interval, plan_events.recurring_interval, products.recurring_interval) as recurring_interval,
+        {% for name in ['recurring_interval', 'recurring_interval_count'] -%}
         coalesce(
-            latest_versions.recurring_interval_count,
-            plan_events.recurring_interval_count,
-            products.recurring_interval_count
-        ) as recurring_interval_count,
+            case when plan_events.occurred_at > latest_versions.modified_at then plan_events.{{ name }} end,
+            latest_versions.{{ name }},
+            plan_events.{{ name }},
+            products.{{ name }}
+        ) as {{ name }},
+        {% endfor -%}
         products.meter_interval,
         products.meter_interval_count,
         latest_versions.seats,
@@ -268,10 +272,10 @@ merged_subscriptions as (
         {# An object that only an order embeds may know nothing of dates. #}
         coalesce(latest_versions.started_at, latest_versions.trial_ends_at) is not null as is_trial_known,
         case
+            when trial_events.occurred_at > told_at then trial_events.trial_ends_at
             when coalesce(latest_versions.started_at, latest_versions.trial_ends_at) is not null then latest_versions.trial_ends_at
             else coalesce(trial_events.trial_ends_at, trials_seen_in_orders.trial_ends_at)
         end as trial_ends_at,
-        coalesce(latest_versions.modified_at, latest_versions.created_at) as told_at,
         coalesce(withdrawn_cancellations.occurred_at >= cancellations.occurred_at, false) as is_withdrawn,
         coalesce(withdrawn_cancellations.occurred_at > told_at, false) as is_withdrawn_since,
         coalesce(cancellations.occurred_at > told_at, false) as is_canceled_since,
