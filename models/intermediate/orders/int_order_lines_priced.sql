@@ -105,7 +105,7 @@ select
     end as line_type,
     {# The label is only asked where the price that is named is not known. #}
     case when prices.price_id is null then labelled_prices.meter_id else prices.meter_id end as meter_id,
-    coalesce(items.named_price_id, labelled_prices.price_id) as price_id,
+    coalesce(prices.price_id, labelled_prices.price_id, items.named_price_id) as price_id,
     items.amount,
     items.currency,
     items.units
