@@ -129,7 +129,10 @@ def test_tables_are_those_of_any_world_and_nothing_ran(hostile: Hostile, world: 
             found += work.execute("select schema_name, view_name from duckdb_views() where not internal").fetchall()
         return sorted((schema, name) for schema, name in found if not name.startswith("wide_"))
 
-    assert tables(hostile.home) == tables(world.home)
+    # The world's second build has left what it changed.
+    made, known = tables(hostile.home), tables(world.home)
+    assert set(made) <= set(known)
+    assert {schema for schema, _ in set(known) - set(made)} <= {"changes"}
     wide = [name for name in hostile.published.tables() if name.startswith("wide_")]
     assert len(wide) == 20
     assert all(re.fullmatch("wide_[a-z0-9_]+", name) for name in wide)
