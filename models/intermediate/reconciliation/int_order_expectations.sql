@@ -323,7 +323,7 @@ unpaid_orders as (
 {# The order of the change has charged the period that it started: no cycle order is due for that. #}
 restarts_charged as (
 
-    select
+    select distinct
         restarts.subscription_key,
         restarts.period_start_at
     from restarts

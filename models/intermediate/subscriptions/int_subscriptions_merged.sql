@@ -291,7 +291,10 @@ merged_subscriptions as (
         {% endfor -%}
         case
             {# It went on after it had ended, as an event says that is newer than the object, or the object itself. #}
-            when latest_statuses.event_name != 'subscription.revoked' and latest_statuses.occurred_at > told_at then null
+            when
+                latest_statuses.event_name != 'subscription.revoked'
+                and latest_statuses.occurred_at > greatest(told_at, latest_versions.ended_at)
+                then null
             when latest_versions.status in ('active', 'trialing', 'past_due') and told_at > latest_statuses.occurred_at
                 then latest_versions.ended_at
             else coalesce(
