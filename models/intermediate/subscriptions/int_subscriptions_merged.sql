@@ -276,7 +276,10 @@ merged_subscriptions as (
             when coalesce(latest_versions.started_at, latest_versions.trial_ends_at) is not null then latest_versions.trial_ends_at
             else coalesce(trial_events.trial_ends_at, trials_seen_in_orders.trial_ends_at)
         end as trial_ends_at,
-        coalesce(withdrawn_cancellations.occurred_at >= cancellations.occurred_at, false) as is_withdrawn,
+        {# Also where no event of the cancellation is known that the object tells of. #}
+        coalesce(
+            withdrawn_cancellations.occurred_at >= coalesce(cancellations.occurred_at, timestamp '-infinity'), false
+        ) as is_withdrawn,
         coalesce(withdrawn_cancellations.occurred_at > told_at, false) as is_withdrawn_since,
         coalesce(cancellations.occurred_at > told_at, false) as is_canceled_since,
         {% for name in ['canceled_at', 'ends_at'] -%}
@@ -284,8 +287,6 @@ merged_subscriptions as (
             when is_withdrawn and is_withdrawn_since then null
             when is_withdrawn then latest_versions.{{ name }}
             when is_canceled_since then coalesce(cancellations.{{ name }}, latest_versions.{{ name }})
-            {# Withdrawn after the object, and no event of the cancellation that the object tells of. #}
-            when is_withdrawn_since and cancellations.occurred_at is null then null
             else coalesce(latest_versions.{{ name }}, cancellations.{{ name }})
         end as {{ name }},
         {% endfor -%}
