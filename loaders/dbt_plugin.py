@@ -17,7 +17,7 @@ from dbt.adapters.duckdb.plugins import BasePlugin
 
 from loaders.building import prepare_build, set_variables
 from loaders.errors import UsageError
-from loaders.warehouse import Home, acquire_lock, release_lock
+from loaders.warehouse import Home, acquire_lock, ensure_work_file, release_lock
 
 _connections: list[duckdb.DuckDBPyConnection] = []
 _locked_homes: list[Home] = []
@@ -33,6 +33,7 @@ class Plugin(BasePlugin):  # type: ignore[misc]
         home = Home(Path(creds.path).parent)
         acquire_lock(home)
         _locked_homes.append(home)
+        ensure_work_file(home)
 
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         _connections.append(conn)

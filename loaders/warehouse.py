@@ -275,14 +275,44 @@ def _complete_event_keys(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
+def ensure_work_file(home: Home) -> None:
+    """Make the work file where there is none, under the lock; with mode 0600, because it keeps every payload.
+
+    DuckDB writes a new file's headers one by one, and reads no file without them again: what a kill or a full disk
+    leaves of it must not have the work file's name. Raises HomeError where it cannot be made.
+    """
+    if home.work_file.exists():
+        return
+    begun = home.path / f".{WORK_FILE}.begun"
+    try:
+        remove_database(begun)
+        duckdb.connect(str(begun)).close()
+        _put_in_place(begun, home)
+    except (duckdb.Error, OSError) as error:
+        raise HomeError(
+            f"{home.work_file}: cannot be made: {error}. Check the disk and who owns the folder, then run the same "
+            "command again."
+        ) from error
+
+
+def _put_in_place(complete: Path, home: Home) -> None:
+    """Give a closed DuckDB file the work file's name."""
+    complete.chmod(0o600)
+    sync_to_disk(complete)
+    # A log beside the old name would be taken for the new file's.
+    write_ahead_log(home.work_file).unlink(missing_ok=True)
+    os.replace(complete, home.work_file)
+    sync_to_disk(home.path)
+
+
 @contextlib.contextmanager
 def open_work_file(home: Home, *, memory_limit: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the work file for writing under the lock, with the raw tables in place, and close it at the end.
 
-    The file is created with mode 0600: it keeps every payload. Raises HomeError where DuckDB cannot open it, or where
-    the disk stops it later on.
+    Raises HomeError where DuckDB cannot make or open it, or where the disk stops it later on.
     """
     with locked(home):
+        ensure_work_file(home)
         config: dict[str, str | bool | int | float | list[str]] = {}
         if memory_limit:
             config["memory_limit"] = memory_limit
@@ -322,11 +352,7 @@ def open_rewritten(home: Home) -> Iterator["FileWriter"]:
                 writer.execute(RAW_TABLES)
                 yield writer
                 writer.execute("checkpoint rewritten; use memory; detach rewritten")
-            sync_to_disk(copy)
-            # A log beside the old name would be taken for the new file's.
-            write_ahead_log(home.work_file).unlink(missing_ok=True)
-            os.replace(copy, home.work_file)
-            sync_to_disk(home.path)
+            _put_in_place(copy, home)
         except (duckdb.OperationalError, duckdb.FatalException, WriterError, OSError) as error:
             raise HomeError(
                 f"{copy}: the work file could not be written anew: {error}. Nothing was changed. Free as much space as "

@@ -3,6 +3,7 @@ new one, is told in words with exit code 1, and is mended by running again."""
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.parsed_project import shared_parse
 pytestmark = pytest.mark.filterwarnings("error")
 
 SHIM = ROOT / "tests" / "loaders" / "fixtures" / "failing_calls.c"
-ONCE, FROM_THEN_ON = {}, {"FAIL_ON": "1"}
+ONCE, FROM_THEN_ON, KILLED = {}, {"FAIL_ON": "1"}, {"FAIL_KILLS": "1"}
 FAULTS = [
     pytest.param("write", FROM_THEN_ON, id="disk full"),
     pytest.param("write", ONCE, id="write fails once", marks=pytest.mark.slow),
@@ -107,6 +108,30 @@ def test_load_on_a_failing_disk_lands_whole_files_or_none(
         if done.returncode == 0:
             assert raw_content(home) == expected, number
         load_again(home, *paths)
+        assert raw_content(home) == expected, number
+        shutil.rmtree(home)
+
+
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["first", "every"])
+@pytest.mark.parametrize("how", [pytest.param(ONCE, id="fails"), pytest.param(KILLED, id="killed")])
+def test_first_load_that_ends_at_a_write_is_run_again(
+    shim: Path, tmp_path: Path, how: dict[str, str], every: bool
+) -> None:
+    start, calm, source = tmp_path / "start", tmp_path / "calm", tmp_path / "events.jsonl"
+    start.mkdir()
+    source.write_text('{"name": "call", "external_customer_id": "c", "organization_id": "o"}\n')
+    load_again(calm, source)
+    expected = raw_content(calm)
+    load = ("load", "--landed-at", LANDED_AT.isoformat(), source)
+    faults = Faults(shim, tmp_path, start, "write", how)
+    numbers = faults.numbers(*load, every=True)
+    for number in numbers if every else numbers[:8]:
+        home, done = faults.run(number, *load)
+        if how is KILLED:
+            assert done.returncode == -signal.SIGKILL
+        else:
+            assert_told(done)
+        load_again(home, source)
         assert raw_content(home) == expected, number
         shutil.rmtree(home)
 
