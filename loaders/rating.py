@@ -21,7 +21,7 @@ Tier = tuple[Fraction | None, Fraction]
 
 def rate_tiers(price_type: str | None, tiers: str | None, consumed: float | None, credited: float | None) -> int | None:
     """Return the amount, in minor units, of what was consumed less what was credited; None where no tier rates it
-    and from 10^15 minor units on.
+    and from 10^15 minor units on. A rate below zero, which Polar refuses, rates nothing.
 
     `volume`: all units at the rate of the tier the quantity falls in; beyond a bounded last tier there is none.
     `graduated`: each band at its own rate; beyond a bounded last tier nothing more is billed. Bounds are inclusive.
@@ -83,7 +83,7 @@ def _bands(text: str) -> tuple[Tier, ...]:
 
 
 def _are_rated(bands: list[tuple[Fraction | None, Fraction | None]]) -> bool:
-    return all(rate is not None for _, rate in bands)
+    return all(rate is not None and rate >= 0 for _, rate in bands)
 
 
 def _number(value: Any) -> Fraction | None:

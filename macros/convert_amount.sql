@@ -1,13 +1,16 @@
 {#
     An amount times a ratio, rounded once to whole minor units, in integers: a rate that went through a double would move
-    cents. `half` says where a half goes: `even`, as Polar rounds revenue, or `away` from zero. Null where it exceeds 128 bits.
+    cents. `half` says where a half goes: `even`, as Polar rounds revenue, or `away` from zero. Null from 10^15 on.
+
+    The product is looked at as a double first: what is computed in try() twice is computed outside of it (DuckDB 2.0).
 
     amount, numerator, denominator: whole numbers; the denominator positive.
 #}
 {% macro convert_amount(amount, numerator, denominator, half='even') -%}
     {%- set product -%} (cast({{ amount }} as hugeint) * cast({{ numerator }} as hugeint)) {%- endset -%}
     {%- set divisor -%} cast({{ denominator }} as hugeint) {%- endset -%}
-    try(cast(
+    {%- set estimate -%} abs(cast({{ amount }} as double) * cast({{ numerator }} as double)) {%- endset -%}
+    (case when {{ estimate }} < 1e37 and {{ estimate }} < 1e15 * cast({{ denominator }} as double) then cast(
         sign({{ product }}) * (
             abs({{ product }}) // {{ divisor }}
             + case
@@ -17,7 +20,7 @@
                 else 0
             end
         ) as bigint
-    ))
+    ) end)
 {%- endmacro %}
 
 

@@ -1,14 +1,20 @@
 {{ config(materialized='table') }}
 
+{% set amounts = [
+    'subtotal_amount', 'discount_amount', 'net_amount', 'tax_amount', 'total_amount', 'applied_balance_amount',
+    'refunded_amount', 'platform_fee_amount'
+] %}
+
 {% set order -%}
 {
     "id": "VARCHAR", "created_at": "VARCHAR", "modified_at": "VARCHAR", "status": "VARCHAR", "paid": "BOOLEAN",
-    "subtotal_amount": "BIGINT", "discount_amount": "BIGINT", "net_amount": "BIGINT", "tax_amount": "BIGINT",
-    "total_amount": "BIGINT", "applied_balance_amount": "BIGINT", "due_amount": "BIGINT",
-    "refunded_amount": "BIGINT", "platform_fee_amount": "BIGINT", "platform_fee_currency": "VARCHAR",
+    {%- for name in amounts %}
+    "{{ name }}": "DECIMAL(38,12)",
+    {%- endfor %}
+    "platform_fee_currency": "VARCHAR",
     "currency": "VARCHAR", "billing_reason": "VARCHAR", "customer_id": "VARCHAR", "product_id": "VARCHAR",
     "discount_id": "VARCHAR", "subscription_id": "VARCHAR", "product": {"is_recurring": "BOOLEAN"},
-    "items": [{"id": "VARCHAR", "label": "VARCHAR", "amount": "BIGINT", "proration": "BOOLEAN", "product_price_id": "VARCHAR"}]
+    "items": [{"id": "VARCHAR", "label": "VARCHAR", "amount": "DECIMAL(38,12)", "proration": "BOOLEAN", "product_price_id": "VARCHAR"}]
 }
 {%- endset %}
 
@@ -42,16 +48,14 @@ typed_orders as (
         polar_order.status as status,
         polar_order.billing_reason as billing_reason,
         lower(polar_order.currency) as currency,
-        polar_order.subtotal_amount as subtotal_amount,
-        polar_order.discount_amount as discount_amount,
-        polar_order.net_amount as net_amount,
-        polar_order.tax_amount as tax_amount,
-        polar_order.total_amount as total_amount,
-        polar_order.applied_balance_amount as applied_balance_amount,
-        polar_order.refunded_amount as refunded_amount,
-        polar_order.platform_fee_amount as platform_fee_amount,
+        {%- for name in amounts %}
+        {{ whole_number('polar_order.' ~ name, least=0 if name in ('discount_amount', 'refunded_amount') else none) }} as {{ name }},
+        {%- endfor %}
         lower(polar_order.platform_fee_currency) as platform_fee_currency,
-        polar_order.items as items,
+        list_transform(
+            polar_order.items,
+            lambda item: struct_update(item, amount := {{ whole_number('item.amount') }})
+        ) as items,
         polar_order.product.is_recurring as is_recurring,
         coalesce(polar_order.paid, polar_order.status in ('paid', 'refunded', 'partially_refunded')) as is_paid,
         webhook_type,

@@ -7,8 +7,8 @@
 {% set price -%}
 {
     "id": "VARCHAR", "amount_type": "VARCHAR", "price_currency": "VARCHAR", "product_id": "VARCHAR",
-    "meter_id": "VARCHAR", "unit_amount": "DECIMAL(38,12)", "cap_amount": "BIGINT", "price_amount": "BIGINT",
-    "preset_amount": "BIGINT", "tiers": "JSON", "seat_tiers": "JSON",
+    "meter_id": "VARCHAR", "unit_amount": "DECIMAL(38,12)", "cap_amount": "DECIMAL(38,12)",
+    "price_amount": "DECIMAL(38,12)", "tiers": "JSON", "seat_tiers": "JSON",
     "is_archived": "BOOLEAN", "created_at": "VARCHAR", "modified_at": "VARCHAR"
 }
 {%- endset %}
@@ -77,10 +77,10 @@ typed_prices as (
         price.amount_type as amount_type,
         lower(price.price_currency) as currency,
         {{ polar_id('price.meter_id') }} as meter_id,
-        price.unit_amount as unit_amount,
+        case when price.unit_amount >= 0 then price.unit_amount end as unit_amount,
         cast(coalesce(price.tiers, price.seat_tiers) as varchar) as tiers,
-        price.cap_amount as cap_amount,
-        price.price_amount as static_amount,
+        {{ whole_number('price.cap_amount', least=0) }} as cap_amount,
+        {{ whole_number('price.price_amount', least=0) }} as static_amount,
         coalesce(price.is_archived, false) as is_archived,
         {{ utc('price.created_at') }} as created_at,
         {{ utc('price.modified_at') }} as modified_at,

@@ -3,8 +3,8 @@
 {% set product -%}
 {
     "id": "VARCHAR", "name": "VARCHAR", "created_at": "VARCHAR", "modified_at": "VARCHAR",
-    "recurring_interval": "VARCHAR", "recurring_interval_count": "BIGINT",
-    "meter_interval": "VARCHAR", "meter_interval_count": "BIGINT", "is_archived": "BOOLEAN"
+    "recurring_interval": "VARCHAR", "recurring_interval_count": "DECIMAL(38,12)",
+    "meter_interval": "VARCHAR", "meter_interval_count": "DECIMAL(38,12)", "is_archived": "BOOLEAN"
 }
 {%- endset %}
 {% set product = product | replace("\n", " ") %}
@@ -40,9 +40,9 @@ typed_products as (
         {{ polar_id('product.id') }} as product_id,
         product.name as product_name,
         product.recurring_interval as recurring_interval,
-        coalesce(product.recurring_interval_count, 1) as recurring_interval_count,
+        coalesce({{ interval_count('product.recurring_interval_count') }}, 1) as recurring_interval_count,
         product.meter_interval as meter_interval,
-        coalesce(product.meter_interval_count, 1) as meter_interval_count,
+        coalesce({{ interval_count('product.meter_interval_count') }}, 1) as meter_interval_count,
         coalesce(product.is_archived, false) as is_archived,
         {{ utc('product.created_at') }} as created_at,
         {{ utc('product.modified_at') }} as modified_at,

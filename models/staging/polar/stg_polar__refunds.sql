@@ -2,7 +2,7 @@
 
 {% set refund -%}
 {
-    "id": "VARCHAR", "order_id": "VARCHAR", "status": "VARCHAR", "amount": "BIGINT", "tax_amount": "BIGINT",
+    "id": "VARCHAR", "order_id": "VARCHAR", "status": "VARCHAR", "amount": "DECIMAL(38,12)", "tax_amount": "DECIMAL(38,12)",
     "currency": "VARCHAR", "created_at": "VARCHAR", "modified_at": "VARCHAR"
 }
 {%- endset %}
@@ -32,8 +32,8 @@ typed_refunds as (
         {{ polar_id('refund.id') }} as refund_id,
         {{ polar_id('refund.order_id') }} as order_id,
         refund.status as status,
-        refund.amount as amount,
-        refund.tax_amount as tax_amount,
+        {{ whole_number('refund.amount', least=0) }} as amount,
+        {{ whole_number('refund.tax_amount', least=0) }} as tax_amount,
         lower(refund.currency) as currency,
         {{ utc('refund.created_at') }} as created_at,
         {{ utc('refund.modified_at') }} as modified_at,

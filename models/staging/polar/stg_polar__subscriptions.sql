@@ -3,14 +3,14 @@
 {# One row per version of a subscription, from the subscription itself or from an order that embeds it. #}
 {% set subscription -%}
 {
-    "id": "VARCHAR", "created_at": "VARCHAR", "modified_at": "VARCHAR", "amount": "BIGINT", "currency": "VARCHAR",
-    "recurring_interval": "VARCHAR", "recurring_interval_count": "BIGINT", "status": "VARCHAR",
+    "id": "VARCHAR", "created_at": "VARCHAR", "modified_at": "VARCHAR", "amount": "DECIMAL(38,12)", "currency": "VARCHAR",
+    "recurring_interval": "VARCHAR", "recurring_interval_count": "DECIMAL(38,12)", "status": "VARCHAR",
     "current_period_start": "VARCHAR", "current_period_end": "VARCHAR",
     "current_meter_period_start": "VARCHAR", "current_meter_period_end": "VARCHAR",
     "trial_start": "VARCHAR", "trial_end": "VARCHAR", "cancel_at_period_end": "BOOLEAN", "canceled_at": "VARCHAR",
     "started_at": "VARCHAR", "ends_at": "VARCHAR", "ended_at": "VARCHAR", "past_due_at": "VARCHAR",
     "paused_at": "VARCHAR", "resumes_at": "VARCHAR", "customer_id": "VARCHAR", "product_id": "VARCHAR",
-    "discount_id": "VARCHAR", "seats": "BIGINT", "units": "BIGINT", "customer_cancellation_reason": "VARCHAR"
+    "discount_id": "VARCHAR", "seats": "DECIMAL(38,12)", "units": "DECIMAL(38,12)", "customer_cancellation_reason": "VARCHAR"
 }
 {%- endset %}
 {% set subscription = subscription | replace("\n", " ") %}
@@ -48,13 +48,13 @@ typed_subscriptions as (
         {{ polar_id('subscription.product_id') }} as product_id,
         {{ polar_id('subscription.discount_id') }} as discount_id,
         subscription.status as status,
-        subscription.amount as amount,
+        {{ whole_number('subscription.amount', least=0) }} as amount,
         lower(subscription.currency) as currency,
         subscription.recurring_interval as recurring_interval,
         subscription.customer_cancellation_reason as customer_cancellation_reason,
-        coalesce(subscription.recurring_interval_count, 1) as recurring_interval_count,
-        subscription.seats as seats,
-        subscription.units as units,
+        coalesce({{ interval_count('subscription.recurring_interval_count') }}, 1) as recurring_interval_count,
+        {{ whole_number('subscription.seats') }} as seats,
+        {{ whole_number('subscription.units') }} as units,
         coalesce(subscription.cancel_at_period_end, false) as is_cancel_at_period_end,
         {{ utc('subscription.created_at') }} as created_at,
         {{ utc('subscription.modified_at') }} as modified_at,

@@ -73,7 +73,17 @@ typed_events as (
         {%- endif %}
         {%- endfor %}
         {%- for name in whole_numbers %}
-        {{ whole_number('event.metadata.' ~ name) }} as {{ name }},
+        {%- if name == 'recurring_interval_count' %}
+        {{ interval_count('event.metadata.' ~ name) }} as {{ name }},
+        {%- elif name == 'amount' %}
+        {# A subscription costs nothing or more; refunds and disputes are below zero. #}
+        case
+            when event.name not like 'subscription.%' or event.metadata.amount >= 0
+                then {{ whole_number('event.metadata.amount') }}
+        end as amount,
+        {%- else %}
+        {{ whole_number('event.metadata.' ~ name, least=0 if name in ('discount_amount', 'refunded_amount') else none) }} as {{ name }},
+        {%- endif %}
         {%- endfor %}
         event.metadata.exchange_rate as exchange_rate,
         event.metadata.rollover as is_rollover,

@@ -1,4 +1,5 @@
-"""A number that nothing holds, in one event, stops nobody: all is built, tested and published; what is sound counts."""
+"""A number that nothing holds, or that Polar could not have written, in one record stops nobody: all is built, tested
+and published; what is sound counts."""
 
 import json
 from datetime import timedelta
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.world import START, Organization, iso
+from tests.conformance.world import START, Json, Organization, Sale, iso, with_months
 from tests.loaders.main_job.conftest import Published, begun_home, meterhouse
 
 AS_OF = START + timedelta(days=90)
@@ -24,6 +25,46 @@ USAGE: dict[str, list[float]] = {
     "amounts beyond integers": [9e18, 9e18],
     "nanoseconds": [1764556800123456789] * 3,
 }
+# What an amount, a count or a rate in an object or event of Polar's may wrongly be.
+ODD = [2**63 - 1, 4 * 10**15, 9 * 10**14, -5]
+ORDER_AMOUNTS = [
+    "subtotal_amount",
+    "discount_amount",
+    "net_amount",
+    "tax_amount",
+    "total_amount",
+    "applied_balance_amount",
+    "refunded_amount",
+    "platform_fee_amount",
+]
+EVENTS = [
+    "order.paid",
+    "order.refunded",
+    "order.voided",
+    "balance.order",
+    "balance.credit_order",
+    "balance.refund",
+    "balance.dispute",
+    "subscription.created",
+    "subscription.cycled",
+    "subscription.seats_updated",
+]
+EVENT_NUMBERS = [
+    "amount",
+    "net_amount",
+    "tax_amount",
+    "fee",
+    "discount_amount",
+    "presentment_amount",
+    "exchange_rate",
+    "refunded_amount",
+    "platform_fee",
+    "applied_balance_amount",
+    "recurring_interval_count",
+    "old_seats",
+    "new_seats",
+    "refundable_amount",
+]
 
 
 def sold(name: str, units: list[float], *, func: str = "sum", has_price: bool = True) -> Organization:
@@ -37,6 +78,78 @@ def sold(name: str, units: list[float], *, func: str = "sum", has_price: bool = 
     return organization
 
 
+def odd_objects(value: int) -> list[Organization]:
+    """An organization for each number of an object, with that number odd and all others sound."""
+    made = []
+
+    def begun(what: str) -> tuple[Organization, Json]:
+        organization = Organization(f"{what} is {value}")
+        made.append(organization)
+        return organization, organization.metered_price(organization.meter({"func": "sum", "property": "units"}))
+
+    for name in ORDER_AMOUNTS:
+        organization, price = begun(name)
+        sale = organization.sell([price, organization.fixed_price(1000)], interval="month")
+        renew(organization, sale, [{"amount": 1000}], **{name: value})
+    organization, price = begun("line")
+    sale = organization.sell([price, organization.fixed_price(1000)], interval="month")
+    lines = [
+        {"amount": value},
+        {"amount": value, "proration": True},
+        {"amount": value, "product_price_id": price["id"]},
+    ]
+    renew(organization, sale, lines, subtotal_amount=5, net_amount=5, total_amount=5)
+    organization, price = begun("refund")
+    sale = organization.sell([organization.fixed_price(1000)], interval="month")
+    for order_id in renew(organization, sale, [{"amount": 1000}]):
+        organization.refund(order_id, order_id, value, value, START + timedelta(days=80))
+    per_seat = {"min_seats": 1, "max_seats": None, "price_per_seat": 1000}
+    for name in ("amount", "seats", "units", "recurring_interval_count"):
+        organization, price = begun(f"subscription's {name}")
+        seats = organization.fixed_price(0, "seats") | {"amount_type": "seat_based"}
+        seats["seat_tiers"] = {"seat_tier_type": "graduated", "tiers": [per_seat]}
+        organization.sell([price, seats, organization.fixed_price(1000)], interval="month", **{name: value})
+    for name in ("recurring_interval_count", "meter_interval_count"):
+        organization, price = begun(f"product's {name}")
+        product = {"meter_interval": "month", name: value}
+        organization.sell([price], interval="month", product=product)
+    organization, price = begun("static price")
+    statics = [organization.fixed_price(1000, name) | {"price_amount": value} for name in ("a", "b")]
+    organization.sell([price, *statics], interval="month", amount=1000)
+    for name in ("unit_amount", "cap_amount"):
+        organization, price = begun(name)
+        organization.sell([{**price, name: value}], interval="month")
+        organization.usage(0, 5)
+    organization, price = begun("tier")
+    price |= {
+        "amount_type": "metered_tiers",
+        "tiers": {"type": "volume", "tiers": [{"bound": None, "unit_amount": value}]},
+    }
+    organization.sell([price], interval="month")
+    organization.usage(0, 5)
+    for event_name in EVENTS:
+        organization, price = begun(event_name)
+        sale = organization.sell([price, organization.fixed_price(1000)], interval="month")
+        for number in range(3):
+            told = dict.fromkeys(EVENT_NUMBERS, value)
+            told |= {
+                f"{name}_id": organization.uuid(name, number) for name in ("order", "transaction", "refund", "dispute")
+            }
+            told |= {"subscription_id": sale.subscription_id, "product_id": sale.product_id, "currency": "usd"}
+            told |= {"presentment_currency": "eur", "recurring_interval": "month", "billing_type": "recurring"}
+            organization.system_event(event_name, START + timedelta(days=31, minutes=number), metadata=told)
+    return made
+
+
+def renew(organization: Organization, sale: Sale, items: list[Json], **fields: Any) -> list[str]:
+    """Two orders in a row."""
+    reason = {"billing_reason": "subscription_cycle", "subscription_id": sale.subscription_id}
+    return [
+        organization.order(str(month), with_months(START, month) + timedelta(minutes=5), items, **reason, **fields)
+        for month in (1, 2)
+    ]
+
+
 def organizations() -> list[Organization]:
     made = [sold(name, units) for name, units in USAGE.items()]
     made += [sold(f"{func} of vast", [1e30, 2e26], func=func) for func in ("max", "min", "avg", "unique", "count")]
@@ -47,7 +160,7 @@ def organizations() -> list[Organization]:
     for number in range(3):
         tokens.event(number, "llm", {"_llm": model}, START, parent_id=tokens.uuid("event", 0) if number else None)
     tokens.event(3, "llm", {"_llm": {**model, "total_tokens": 7}}, START)
-    return [*made, tokens]
+    return [*made, tokens, *(organization for value in ODD for organization in odd_objects(value))]
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +198,31 @@ def test_units_are_the_sum_and_an_amount_beyond_any_money_is_unknown(published: 
         [Organization(name).id],
     )
     assert shares == {"amount": row["expected_amount"], "members": len(USAGE[name])}
+
+
+@pytest.mark.parametrize("value", ODD)
+def test_amounts_that_polar_could_not_have_written_are_unknown(published: Published, value: int) -> None:
+    is_an_amount = 0 <= value < 10**15
+    (order,) = published.rows(
+        "select distinct discount_amount from orders where organization_id = ?",
+        [Organization(f"discount_amount is {value}").id],
+    )
+    assert order["discount_amount"] == (value if is_an_amount else None)
+    (line,) = published.rows(
+        "select distinct amount from order_lines where organization_id = ? and line_type = 'static'",
+        [Organization(f"line is {value}").id],
+    )
+    assert line["amount"] == (value if abs(value) < 10**15 else None)
+    (rated,) = published.rows(
+        "select expected_amount from meter_usage where organization_id = ? and event_count > 0",
+        [Organization(f"tier is {value}").id],
+    )
+    assert rated["expected_amount"] is None
+    (subscription,) = published.rows(
+        "select amount, recurring_interval_count from subscriptions where organization_id = ?",
+        [Organization(f"subscription's amount is {value}").id],
+    )
+    assert subscription == {"amount": value if is_an_amount else None, "recurring_interval_count": 1}
 
 
 def test_token_counts_beyond_any_model_are_left_out(published: Published) -> None:
