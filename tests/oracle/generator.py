@@ -718,7 +718,11 @@ class _History:
         if self.random.random() < 0.15 and not (self.ended_at or self.paused_at or self.revoked_at):
             late_at = self._later()
             self._event("subscription.past_due", late_at, self._told(carried) | {"past_due_at": iso(late_at)})
-            self._event("subscription.reactivated", min(late_at + timedelta(days=3), HISTORY_END), self._told(carried))
+            self._event(
+                "subscription.reactivated",
+                min(late_at + timedelta(days=self.random.choice([3, 45])), HISTORY_END),
+                self._told(carried),
+            )
         if self.ended_at and (not self.is_told_by_object or self.is_end_told_by_event):
             told = self._told(carried) | {"canceled_at": iso(self.ended_at), "ends_at": iso(self.ended_at)}
             self._event("subscription.canceled", self.ended_at, told)

@@ -1,7 +1,7 @@
 """What a subscription carried when, when it was billable, and its periods (semantics, 3, 6.1, 6.2 and 6.4)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tests.oracle.boundaries import boundaries
@@ -158,6 +158,22 @@ class Subscription:
                 end_at = boundary if stops_at is None else min(boundary, stops_at)
                 is_revoked = end_at == self.ended_at and end_at < boundary and self.meter_interval is None
                 periods.append(Period(period_type, period_start, end_at, is_revoked))
+        return self._held(periods) if period_type == "meter" else periods
+
+    def _held(self, periods: list[Period]) -> list[Period]:
+        """While it is past due the cycle of its meters stands still; what was skipped ends with the recovery."""
+        for past_due_at, recovered_at in self._intervals("subscription.past_due", "subscription.reactivated"):
+            goes_on_at = recovered_at or max(period.end_at for period in periods)
+            kept = []
+            for period in periods:
+                is_begun_before = period.start_at < past_due_at
+                if past_due_at <= period.end_at < goes_on_at and is_begun_before:
+                    kept.append(replace(period, end_at=goes_on_at))
+                elif is_begun_before or period.start_at >= goes_on_at:
+                    kept.append(period)
+                elif period.end_at > goes_on_at:
+                    kept.append(replace(period, start_at=goes_on_at))
+            periods = kept
         return periods
 
     def _stretches(self) -> list[tuple[datetime, datetime | None]]:

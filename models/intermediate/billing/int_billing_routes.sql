@@ -251,7 +251,10 @@ live_customers as (
 
 ),
 
-{# Only what is carried when a period closes is billed, also where it had left in between. #}
+{#
+    Only what is carried when a period closes is billed, also where it had left in between. A change that starts a period
+    anew bills no usage: what it takes off the subscription is lost.
+#}
 closing_prices as (
 
     select distinct
@@ -263,7 +266,10 @@ closing_prices as (
         on
             periods.subscription_key = carried_prices.subscription_key
             and carried_prices.carried_from_at < periods.period_end_at
-            and periods.period_end_at <= carried_prices.carried_to_at
+            and (
+                periods.period_end_at < carried_prices.carried_to_at
+                or (periods.period_end_at = carried_prices.carried_to_at and not coalesce(periods.is_restarted, false))
+            )
 
 ),
 

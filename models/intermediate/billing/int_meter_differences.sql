@@ -46,6 +46,7 @@ judgements as (
         signatures.signature_hash,
         meters.meter_id,
         meters.archived_at,
+        meters.past_archivings,
         meter_filter_matches(meters.filter, signatures.signature) as is_billed,
         meter_filter_matches_in_sql(meters.filter, signatures.signature) as is_in_balance
     from signatures
@@ -89,4 +90,4 @@ inner join differing_events
         usage_events.load_id = differing_events.load_id
         and usage_events.file_number = differing_events.file_number
         and usage_events.record_number = differing_events.record_number
-where usage_events.received_at < coalesce(differing_events.archived_at, timestamp 'infinity')
+where {{ takes_events('differing_events', 'usage_events.received_at') }}

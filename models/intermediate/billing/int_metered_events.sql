@@ -48,7 +48,8 @@ matches as (
         meters.aggregation_function,
         meters.aggregation_path,
         {{ json_location('meters.aggregation_path') }} as aggregation_location,
-        meters.archived_at
+        meters.archived_at,
+        meters.past_archivings
     from signatures
     inner join meters on signatures.organization_id = meters.organization_id
     where meter_filter_matches(meters.filter, signatures.signature)
@@ -99,8 +100,7 @@ matched_events as (
     left join matches
         on
             event_signatures.signature_hash = matches.signature_hash
-            {# An archived meter takes no new events. #}
-            and usage_events.received_at < coalesce(matches.archived_at, timestamp 'infinity')
+            and {{ takes_events('matches', 'usage_events.received_at') }}
 
 ),
 

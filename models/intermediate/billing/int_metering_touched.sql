@@ -3,7 +3,9 @@
     meters changed. Empty where the build makes everything anew.
 #}
 {% set place = ['load_id', 'file_number', 'record_number'] %}
-{% set definition = ['organization_id', 'meter_id', 'filter', 'aggregation_function', 'aggregation_path', 'archived_at'] %}
+{% set definition = [
+    'organization_id', 'meter_id', 'filter', 'aggregation_function', 'aggregation_path', 'archived_at', 'past_archivings'
+] %}
 
 {% if not works_in_place() %}
 

@@ -18,7 +18,8 @@ seeded_meters as (
         seeds.aggregation_property,
         seeds.filter,
         cast(null as timestamp) as created_at,
-        cast(null as timestamp) as archived_at
+        cast(null as timestamp) as archived_at,
+        null as past_archivings
     from {{ ref('meters') }} as seeds
     anti join landed_meters
         on
@@ -37,7 +38,8 @@ meters as (
         aggregation_property,
         filter,
         created_at,
-        archived_at
+        archived_at,
+        past_archivings
     from landed_meters
     union all
     select * from seeded_meters

@@ -196,6 +196,37 @@ meter_twins as (
 
 ),
 
+{#
+    With a meter cycle the last order of a subscription that ended holds the usage of the meter's last period, which ends
+    with the subscription's: Polar may call it a renewal.
+#}
+final_meter_orders as (
+
+    select
+        numbered_roles.order_key,
+        meter_periods.billing_period_key,
+        meter_periods.period_type
+    from numbered_roles
+    inner join periods on numbered_roles.billing_period_key = periods.billing_period_key
+    inner join periods as meter_periods
+        on
+            periods.subscription_key = meter_periods.subscription_key
+            and periods.period_end_at = meter_periods.period_end_at
+    inner join subscriptions on periods.subscription_key = subscriptions.subscription_key
+    anti join numbered_roles as meter_orders
+        on
+            meter_periods.billing_period_key = meter_orders.billing_period_key
+            and numbered_roles.is_paid = meter_orders.is_paid
+    where
+        numbered_roles.billing_reason = 'subscription_cycle'
+        and numbered_roles.number_in_period = 1
+        and periods.period_type = 'subscription'
+        and periods.next_period_start_at is null
+        and subscriptions.ended_at is not null
+        and meter_periods.period_type = 'meter'
+
+),
+
 settlements as (
 
     select
@@ -221,11 +252,13 @@ settlements as (
         end as role,
         coalesce(
             meter_twins.billing_period_key,
+            final_meter_orders.billing_period_key,
             case when numbered_roles.number_in_period = 1 then numbered_roles.billing_period_key end
         ) as billing_period_key,
-        coalesce(meter_twins.period_type, numbered_roles.period_type) as period_type
+        coalesce(meter_twins.period_type, final_meter_orders.period_type, numbered_roles.period_type) as period_type
     from numbered_roles
     left join meter_twins on numbered_roles.order_key = meter_twins.order_key
+    left join final_meter_orders on numbered_roles.order_key = final_meter_orders.order_key
 
 )
 

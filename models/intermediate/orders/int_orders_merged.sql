@@ -115,7 +115,8 @@ refund_objects as (
         organization_id,
         order_id,
         coalesce(sum(amount) filter (where status = 'succeeded'), 0) as refunded_amount,
-        max(coalesce(modified_at, created_at)) as refunded_at
+        max(coalesce(modified_at, created_at)) as refunded_at,
+        max(coalesce(modified_at, created_at)) filter (where status in ('failed', 'canceled')) as failed_at
     from refunds
     group by organization_id, order_id
 
@@ -217,7 +218,18 @@ merged_orders as (
                 then latest_versions.refunded_amount
             when refund_objects.refunded_at is not null
                 and not coalesce(refund_objects.refunded_at < greatest(refund_events.refunded_at, refund_reversals.reversed_at), false)
-                then refund_objects.refunded_amount
+                {# Not all of an order's refunds may have landed; but one that failed since takes its part back. #}
+                then greatest(
+                    refund_objects.refunded_amount,
+                    case
+                        when not coalesce(refund_objects.failed_at > latest_versions.modified_at, false)
+                            then latest_versions.refunded_amount
+                    end,
+                    case
+                        when not coalesce(refund_objects.failed_at > refund_events.refunded_at, false)
+                            then refund_events.refunded_amount - coalesce(refund_reversals.reversed_amount, 0)
+                    end
+                )
             when refund_events.refunded_at is not null
                 then refund_events.refunded_amount - coalesce(refund_reversals.reversed_amount, 0)
             else coalesce(refund_objects.refunded_amount, latest_versions.refunded_amount, 0)

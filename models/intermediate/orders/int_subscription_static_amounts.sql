@@ -142,7 +142,9 @@ priced_periods as (
             when subscription_prices.amount_type in ('seat_based', 'unit_based') then rate_tiers(
                 coalesce(
                     json_extract_string(subscription_prices.tiers, '$.type'),
-                    json_extract_string(subscription_prices.tiers, '$.seat_tier_type')
+                    json_extract_string(subscription_prices.tiers, '$.seat_tier_type'),
+                    {# Before seats had types, all were at the rate of the tier their number falls in. #}
+                    case subscription_prices.amount_type when 'seat_based' then 'volume' end
                 ),
                 subscription_prices.tiers,
                 cast(

@@ -78,6 +78,7 @@ settled_periods as (
         periods.period_start_at,
         periods.period_end_at,
         periods.is_closed,
+        periods.is_cut_short,
         {# After a pause the order comes with the resumption. #}
         case
             when periods.period_type = 'subscription' and periods.next_period_start_at is not null
@@ -362,7 +363,12 @@ missing_cycle_orders as (
             when unpaid_orders.order_key is not null then 'unpaid_order'
             when subscriptions.ended_at is not null and subscriptions.ended_at <= settled_periods.period_end_at + interval '1 day'
                 {# Canceled at once is written as an end scheduled for that moment. #}
-                and coalesce(subscriptions.ends_at <= subscriptions.canceled_at, subscriptions.ends_at is null) then 'revoked'
+                and coalesce(
+                    subscriptions.ends_at <= subscriptions.canceled_at,
+                    settled_periods.is_cut_short or coalesce(subscriptions.canceled_at >= settled_periods.period_end_at, true)
+                )
+                then 'revoked'
+            when settled_periods.is_waiting_for_resumption then 'revoked'
             else 'missing_order'
         end as missing_order_cause
     from settled_periods
@@ -379,7 +385,7 @@ missing_cycle_orders as (
             and settled_periods.due_at = restarts_charged.period_start_at
     where
         settled_periods.is_closed
-        and not settled_periods.is_waiting_for_resumption
+        and not (settled_periods.is_waiting_for_resumption and subscriptions.ended_at is null)
         and (restarts_charged.subscription_key is null or settled_periods.metered_amount is distinct from 0)
 
 ),

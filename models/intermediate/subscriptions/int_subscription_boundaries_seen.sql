@@ -14,7 +14,20 @@ subscriptions as (
 
 versions as (
 
-    select * from {{ ref('stg_polar__subscriptions') }}
+    select
+        *,
+        {# At once, not at the period's end. #}
+        coalesce(
+            recurring_interval != lag(recurring_interval) over version_order
+            or recurring_interval_count != lag(recurring_interval_count) over version_order,
+            false
+        )
+        and coalesce(current_period_start_at < lag(current_period_end_at) over version_order, true) as has_new_interval
+    from {{ ref('stg_polar__subscriptions') }}
+    window version_order as (
+        partition by organization_id, subscription_id
+        order by modified_at nulls first, webhook_at nulls first, content_hash
+    )
 
 ),
 
@@ -35,6 +48,24 @@ system_events as (
         on
             system_events.organization_id = subscriptions.organization_id
             and system_events.subscription_id = subscriptions.subscription_id
+
+),
+
+{# A change of plan is written when it is asked for, also one for the next period. #}
+plan_changes as (
+
+    select * from system_events
+    where
+        event_name = 'subscription.product_updated'
+        and not exists (
+            select 1 from system_events as requests
+            where
+                requests.event_name = 'subscription.updated'
+                and requests.proration_behavior = 'next_period'
+                and requests.subscription_key = system_events.subscription_key
+                and requests.product_id = system_events.new_product_id
+                and abs(epoch(requests.occurred_at - system_events.occurred_at)) <= 60
+        )
 
 ),
 
@@ -145,7 +176,8 @@ boundaries as (
         'subscription' as period_type,
         versions.current_period_start_at as boundary_at,
         true as is_exact,
-        false as is_reset,
+        versions.has_new_interval as is_reset,
+        true as is_told,
         versions.recurring_interval as interval_name,
         versions.recurring_interval_count as interval_count
     from versions
@@ -161,6 +193,7 @@ boundaries as (
         latest_versions.current_period_end_at as boundary_at,
         true as is_exact,
         false as is_reset,
+        false as is_told,
         latest_versions.recurring_interval as interval_name,
         latest_versions.recurring_interval_count as interval_count
     from latest_versions
@@ -176,6 +209,7 @@ boundaries as (
         versions.current_meter_period_start_at as boundary_at,
         true as is_exact,
         false as is_reset,
+        true as is_told,
         subscriptions.meter_interval as interval_name,
         subscriptions.meter_interval_count as interval_count
     from versions
@@ -190,6 +224,7 @@ boundaries as (
         boundary_at,
         true as is_exact,
         false as is_reset,
+        false as is_told,
         null as interval_name,
         null as interval_count
     from meter_resets
@@ -200,6 +235,7 @@ boundaries as (
         coalesce(new_period_end_at, billing_period_end_at) as boundary_at,
         true as is_exact,
         false as is_reset,
+        false as is_told,
         null as interval_name,
         null as interval_count
     from system_events
@@ -219,13 +255,14 @@ boundaries as (
     select
         subscription_key,
         'subscription' as period_type,
-        occurred_at as boundary_at,
+        case event_name when 'subscription.created' then coalesce(started_at, occurred_at) else occurred_at end as boundary_at,
         false as is_exact,
         event_name = 'subscription.resumed' as is_reset,
+        false as is_told,
         recurring_interval as interval_name,
         recurring_interval_count as interval_count
     from system_events
-    where event_name in ('subscription.cycled', 'subscription.resumed')
+    where event_name in ('subscription.created', 'subscription.cycled', 'subscription.resumed')
     union all
     select
         subscription_key,
@@ -233,6 +270,7 @@ boundaries as (
         occurred_at as boundary_at,
         true as is_exact,
         true as is_reset,
+        false as is_told,
         null as interval_name,
         null as interval_count
     from system_events
@@ -240,25 +278,25 @@ boundaries as (
     union all
     {# A plan with another interval starts a new full period at once. #}
     select
-        system_events.subscription_key,
+        plan_changes.subscription_key,
         'subscription' as period_type,
-        system_events.occurred_at as boundary_at,
+        plan_changes.occurred_at as boundary_at,
         true as is_exact,
         true as is_reset,
+        false as is_told,
         new_products.recurring_interval as interval_name,
         new_products.recurring_interval_count as interval_count
-    from system_events
+    from plan_changes
     inner join products as old_products
         on
-            system_events.organization_id = old_products.organization_id
-            and system_events.old_product_id = old_products.product_id
+            plan_changes.organization_id = old_products.organization_id
+            and plan_changes.old_product_id = old_products.product_id
     inner join products as new_products
         on
-            system_events.organization_id = new_products.organization_id
-            and system_events.new_product_id = new_products.product_id
+            plan_changes.organization_id = new_products.organization_id
+            and plan_changes.new_product_id = new_products.product_id
     where
-        system_events.event_name = 'subscription.product_updated'
-        and (old_products.recurring_interval, old_products.recurring_interval_count)
+        (old_products.recurring_interval, old_products.recurring_interval_count)
         is distinct from (new_products.recurring_interval, new_products.recurring_interval_count)
     union all
     {# With a cycle of its own, a meter is settled when the plan changes and when the subscription goes on. #}
@@ -267,22 +305,52 @@ boundaries as (
         'meter' as period_type,
         occurred_at as boundary_at,
         true as is_exact,
-        event_name = 'subscription.resumed' as is_reset,
+        true as is_reset,
+        false as is_told,
         null as interval_name,
         null as interval_count
     from system_events
-    where event_name in ('subscription.product_updated', 'subscription.resumed')
+    where event_name = 'subscription.resumed'
+    union all
+    select
+        subscription_key,
+        'meter' as period_type,
+        occurred_at as boundary_at,
+        true as is_exact,
+        false as is_reset,
+        false as is_told,
+        null as interval_name,
+        null as interval_count
+    from plan_changes
+
+),
+
+{# The event of a reset is written moments after the period that it starts: what an object names as its start counts. #}
+told_boundaries as (
+
+    select
+        boundaries.*,
+        starts.boundary_at as told_at
+    from boundaries
+    left join boundaries as starts
+        on
+            boundaries.subscription_key = starts.subscription_key
+            and boundaries.period_type = starts.period_type
+            and boundaries.is_reset
+            and starts.is_exact
+            and starts.is_told
+            and starts.boundary_at between boundaries.boundary_at - interval '1 minute' and boundaries.boundary_at
+    where boundaries.boundary_at is not null
 
 )
 
 select
     subscription_key,
     period_type,
-    boundary_at,
+    coalesce(told_at, boundary_at) as boundary_at,
     bool_or(is_exact) as is_exact,
     bool_or(is_reset) as is_reset,
     max(interval_name) as interval_name,
     max(interval_count) as interval_count
-from boundaries
-where boundary_at is not null
-group by subscription_key, period_type, boundary_at
+from told_boundaries
+group by all

@@ -14,6 +14,15 @@ pauses as (
 
 ),
 
+scheduled_ends as (
+
+    select distinct
+        subscription_key,
+        ended_at
+    from {{ ref('int_subscription_segments') }}
+
+),
+
 starts as (
 
     select
@@ -32,15 +41,13 @@ starts as (
 
 ends as (
 
-    {# A scheduled end takes effect when the job runs, but the last period and what it bills end on schedule. #}
+    {# What a scheduled end's job does late is no longer billed. #}
     select
-        subscription_key,
-        case
-            when ends_at <= ended_at and ended_at < ends_at + interval '1 day' then ends_at
-            else ended_at
-        end as live_to_at
+        subscriptions.subscription_key,
+        coalesce(scheduled_ends.ended_at, subscriptions.ended_at) as live_to_at
     from subscriptions
-    where ended_at is not null
+    left join scheduled_ends on subscriptions.subscription_key = scheduled_ends.subscription_key
+    where subscriptions.ended_at is not null
     union
     select
         subscription_key,

@@ -18,6 +18,29 @@ system_events as (
 
 ),
 
+versions as (
+
+    select
+        subscriptions.subscription_key,
+        versions.status,
+        versions.paused_at,
+        versions.current_period_start_at,
+        coalesce(versions.modified_at, versions.created_at) as told_at,
+        lag(versions.status) over version_order as previous_status,
+        lag(versions.paused_at) over version_order as previous_paused_at
+    from {{ ref('stg_polar__subscriptions') }} as versions
+    inner join subscriptions
+        on
+            versions.organization_id = subscriptions.organization_id
+            and versions.subscription_id = subscriptions.subscription_id
+    where versions.status is not null
+    window version_order as (
+        partition by subscriptions.subscription_key
+        order by versions.modified_at nulls first, versions.webhook_at nulls first, versions.content_hash
+    )
+
+),
+
 stops as (
 
     select
@@ -37,7 +60,7 @@ stops as (
         paused_at as instant,
         'stop' as kind,
         false as is_revocation
-    from subscriptions
+    from versions
     where paused_at is not null and status = 'paused'
     union
     select
@@ -74,6 +97,15 @@ starts as (
             system_events.organization_id = subscriptions.organization_id
             and system_events.subscription_id = subscriptions.subscription_id
     where system_events.event_name in ('subscription.resumed', 'subscription.reinstated')
+    union
+    {# A resumption starts a new period. #}
+    select
+        subscription_key,
+        case when current_period_start_at > previous_paused_at then current_period_start_at else told_at end as instant,
+        'start' as kind,
+        false as is_revocation
+    from versions
+    where previous_status = 'paused' and status in ('active', 'trialing', 'past_due')
 
 ),
 

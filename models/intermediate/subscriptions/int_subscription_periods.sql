@@ -71,6 +71,36 @@ moved_ends as (
 
 ),
 
+{# While a subscription is past due the cycle of its meters stands still: what is used is settled when it recovers. #}
+past_dues as (
+
+    select
+        subscriptions.subscription_key,
+        system_events.event_name,
+        case system_events.event_name
+            when 'subscription.past_due' then coalesce(system_events.past_due_at, system_events.occurred_at)
+            else system_events.occurred_at
+        end as instant
+    from {{ ref('stg_polar__system_events') }} as system_events
+    inner join subscriptions
+        on
+            system_events.organization_id = subscriptions.organization_id
+            and system_events.subscription_id = subscriptions.subscription_id
+    where system_events.event_name in ('subscription.past_due', 'subscription.reactivated')
+
+),
+
+standstills as (
+
+    select
+        subscription_key,
+        instant as past_due_at,
+        lead(instant) over (partition by subscription_key order by instant, event_name) as recovered_at
+    from past_dues
+    qualify event_name = 'subscription.past_due'
+
+),
+
 builds as (
 
     select * from {{ ref('stg_polar__builds') }}
@@ -100,6 +130,7 @@ numbered_starts as (
         segments.interval_name,
         segments.interval_count,
         segments.is_last,
+        segments.is_restarted,
         unnest(generate_series(
             0,
             case
@@ -120,6 +151,7 @@ computed_periods as (
         period_type,
         is_trial,
         is_last,
+        is_restarted,
         segment_end_at,
         {{ add_intervals('segment_start_at', 'interval_name', 'interval_count', 'period_number') }} as period_start_at,
         case
@@ -130,7 +162,34 @@ computed_periods as (
 
 ),
 
-{# A boundary from an end that was moved away to where it came to rest is none: the period before it goes on. #}
+{# One that has not recovered stands still up to the last period there is. #}
+held_ends as (
+
+    select
+        standstills.subscription_key,
+        'meter' as period_type,
+        standstills.past_due_at as held_from_at,
+        coalesce(standstills.recovered_at, max(computed_periods.full_period_end_at)) as held_to_at
+    from standstills
+    inner join computed_periods
+        on
+            standstills.subscription_key = computed_periods.subscription_key
+            and computed_periods.period_type = 'meter'
+    group by standstills.subscription_key, standstills.past_due_at, standstills.recovered_at
+    union all
+    select
+        subscription_key,
+        'subscription' as period_type,
+        old_period_end_at as held_from_at,
+        moved_to_at as held_to_at
+    from moved_ends
+
+),
+
+{#
+    A boundary from an end that was moved away to where it came to rest is none: the period before it goes on. So it does
+    over those that a standstill skipped, and what is left of the last of them begins with the recovery.
+#}
 stretched_periods as (
 
     select
@@ -138,23 +197,35 @@ stretched_periods as (
         computed_periods.period_type,
         computed_periods.is_trial,
         computed_periods.is_last,
+        computed_periods.is_restarted,
         computed_periods.segment_end_at,
-        computed_periods.period_start_at,
-        coalesce(max(moved_ends.moved_to_at), computed_periods.full_period_end_at) as full_period_end_at
+        coalesce(
+            max(held_ends.held_to_at) filter (
+                where held_ends.period_type = 'meter' and computed_periods.period_start_at >= held_ends.held_from_at
+                and computed_periods.period_start_at < held_ends.held_to_at
+            ),
+            computed_periods.period_start_at
+        ) as period_start_at,
+        coalesce(
+            max(held_ends.held_to_at) filter (
+                where held_ends.period_type = 'subscription' or computed_periods.full_period_end_at < held_ends.held_to_at
+            ),
+            computed_periods.full_period_end_at
+        ) as full_period_end_at
     from computed_periods
-    left join moved_ends
+    left join held_ends
         on
-            computed_periods.subscription_key = moved_ends.subscription_key
-            and computed_periods.period_type = 'subscription'
+            computed_periods.subscription_key = held_ends.subscription_key
+            and computed_periods.period_type = held_ends.period_type
             and not computed_periods.is_trial
             and (
                 (
-                    computed_periods.full_period_end_at >= moved_ends.old_period_end_at
-                    and computed_periods.full_period_end_at < moved_ends.moved_to_at
+                    computed_periods.full_period_end_at >= held_ends.held_from_at
+                    and computed_periods.full_period_end_at < held_ends.held_to_at
                 )
                 or (
-                    computed_periods.period_start_at >= moved_ends.old_period_end_at
-                    and computed_periods.period_start_at < moved_ends.moved_to_at
+                    computed_periods.period_start_at >= held_ends.held_from_at
+                    and computed_periods.period_start_at < held_ends.held_to_at
                 )
             )
     group by
@@ -162,6 +233,7 @@ stretched_periods as (
         computed_periods.period_type,
         computed_periods.is_trial,
         computed_periods.is_last,
+        computed_periods.is_restarted,
         computed_periods.segment_end_at,
         computed_periods.period_start_at,
         computed_periods.full_period_end_at
@@ -204,6 +276,11 @@ periods as (
         kept_periods.is_trial,
         {# The subscription was revoked before the period ran out. #}
         kept_periods.is_cut_short,
+        {#
+            Started anew by a change, whose order never contains usage: what is pending stays for the renewal, as far as
+            its price does.
+        #}
+        kept_periods.is_restarted and kept_periods.period_end_at = kept_periods.segment_end_at as is_restarted,
         kept_periods.period_end_at <= builds.as_of as is_closed,
         {# Where nothing follows, the subscription ended or is paused here: an order at this end carries no new period. #}
         lead(kept_periods.period_start_at) over (

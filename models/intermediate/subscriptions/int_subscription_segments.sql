@@ -75,15 +75,7 @@ starts as (
                 else coalesce(first_boundaries.interval_count, subscriptions.recurring_interval_count)
             end,
             1
-        ) as interval_count,
-        {# An end that was scheduled takes effect when the job runs: the schedule is the boundary. #}
-        case
-            when
-                subscriptions.ends_at <= subscriptions.ended_at
-                and subscriptions.ended_at < subscriptions.ends_at + interval '1 day'
-                then subscriptions.ends_at
-            else subscriptions.ended_at
-        end as ended_at
+        ) as interval_count
     from period_types
     inner join subscriptions on period_types.subscription_key = subscriptions.subscription_key
     left join first_boundaries
@@ -127,6 +119,7 @@ series as (
         period_type,
         cast(0 as bigint) as boundary_number,
         anchored_at as segment_start_at,
+        false as is_reset,
         interval_name,
         interval_count
     from anchors
@@ -136,18 +129,19 @@ series as (
         series.period_type,
         later_boundaries.boundary_number,
         case
-            when not later_boundaries.is_reset and series.interval_name is not null
-                and coalesce(later_boundaries.interval_name, series.interval_name) = series.interval_name
-                and (
-                    later_boundaries.boundary_at = {{ add_intervals('series.segment_start_at', 'series.interval_name', 'series.interval_count', whole_intervals('series.segment_start_at', 'series.interval_name', 'series.interval_count', 'later_boundaries.boundary_at')) }}
-                    or (
-                        not later_boundaries.is_exact
-                        and later_boundaries.boundary_at < interval '1 day' + {{ add_intervals('series.segment_start_at', 'series.interval_name', 'series.interval_count', whole_intervals('series.segment_start_at', 'series.interval_name', 'series.interval_count', 'later_boundaries.boundary_at')) }}
-                    )
-                )
+            when
+                later_boundaries.is_reset or series.interval_name is null
+                or later_boundaries.boundary_at >= {{ add_intervals('series.segment_start_at', 'series.interval_name', 'series.interval_count', whole_intervals('series.segment_start_at', 'series.interval_name', 'series.interval_count', 'later_boundaries.boundary_at')) }}
+                + case when later_boundaries.is_exact then interval '1 microsecond' else interval '1 day' end
+                then later_boundaries.boundary_at
+            when
+                coalesce(later_boundaries.interval_name, series.interval_name) = series.interval_name
+                and coalesce(later_boundaries.interval_count, series.interval_count) = series.interval_count
                 then series.segment_start_at
-            else later_boundaries.boundary_at
+            {# Another interval from here on. #}
+            else {{ add_intervals('series.segment_start_at', 'series.interval_name', 'series.interval_count', whole_intervals('series.segment_start_at', 'series.interval_name', 'series.interval_count', 'later_boundaries.boundary_at')) }}
         end as segment_start_at,
+        later_boundaries.is_reset,
         coalesce(later_boundaries.interval_name, series.interval_name) as interval_name,
         coalesce(later_boundaries.interval_count, series.interval_count) as interval_count
     from series
@@ -166,6 +160,7 @@ segment_starts as (
         period_type,
         segment_start_at,
         false as is_trial,
+        bool_or(is_reset) as is_reset,
         any_value(interval_name) as interval_name,
         any_value(interval_count) as interval_count
     from series
@@ -176,6 +171,7 @@ segment_starts as (
         period_type,
         started_at as segment_start_at,
         true as is_trial,
+        false as is_reset,
         interval_name,
         interval_count
     from anchors
@@ -186,17 +182,49 @@ segment_starts as (
 next_starts as (
 
     select
-        segment_starts.*,
-        lead(segment_starts.segment_start_at) over (
-            partition by segment_starts.subscription_key, segment_starts.period_type
-            order by segment_starts.segment_start_at
-        ) as next_start_at,
-        anchors.ended_at
+        *,
+        lead(segment_start_at) over start_order as next_start_at,
+        lead(is_reset) over start_order as is_reset_next
     from segment_starts
-    inner join anchors
-        on
-            segment_starts.subscription_key = anchors.subscription_key
-            and segment_starts.period_type = anchors.period_type
+    window start_order as (partition by subscription_key, period_type order by segment_start_at)
+
+),
+
+passed_boundaries as (
+
+    select
+        next_starts.subscription_key,
+        case
+            when next_starts.is_trial or next_starts.interval_name is null then next_starts.segment_start_at
+            else {{ add_intervals('next_starts.segment_start_at', 'next_starts.interval_name', 'next_starts.interval_count', whole_intervals('next_starts.segment_start_at', 'next_starts.interval_name', 'next_starts.interval_count', 'subscriptions.ended_at')) }}
+        end as boundary_at
+    from next_starts
+    inner join subscriptions on next_starts.subscription_key = subscriptions.subscription_key
+    where
+        next_starts.period_type = 'subscription'
+        and next_starts.segment_start_at <= subscriptions.ended_at
+        and subscriptions.ended_at < coalesce(next_starts.next_start_at, timestamp 'infinity')
+
+),
+
+{#
+    An end that was scheduled takes effect when the job runs: the schedule is the end. Where it is not told, it is the
+    boundary that passed since the cancellation was asked for.
+#}
+ends as (
+
+    select
+        subscriptions.subscription_key,
+        case
+            when
+                coalesce(subscriptions.ends_at, passed_boundaries.boundary_at) <= subscriptions.ended_at
+                and subscriptions.ended_at < coalesce(subscriptions.ends_at, passed_boundaries.boundary_at) + interval '1 day'
+                and (subscriptions.ends_at is not null or subscriptions.canceled_at < passed_boundaries.boundary_at)
+                then coalesce(subscriptions.ends_at, passed_boundaries.boundary_at)
+            else subscriptions.ended_at
+        end as ended_at
+    from subscriptions
+    left join passed_boundaries on subscriptions.subscription_key = passed_boundaries.subscription_key
 
 ),
 
@@ -206,7 +234,8 @@ first_pauses as (
         next_starts.subscription_key,
         next_starts.period_type,
         next_starts.segment_start_at,
-        min(pauses.paused_at) as paused_at
+        min(pauses.paused_at) as paused_at,
+        arg_min_null(pauses.resumed_at, pauses.paused_at) as resumed_at
     from next_starts
     inner join pauses
         on
@@ -226,12 +255,17 @@ cut_segments as (
         next_starts.is_trial,
         next_starts.interval_name,
         next_starts.interval_count,
+        next_starts.next_start_at,
+        next_starts.is_reset_next,
         coalesce(
-            least(next_starts.next_start_at, next_starts.ended_at, first_pauses.paused_at),
+            least(next_starts.next_start_at, ends.ended_at, first_pauses.paused_at),
             timestamp 'infinity'
         ) as segment_end_at,
-        next_starts.ended_at
+        ends.ended_at,
+        first_pauses.paused_at,
+        first_pauses.resumed_at
     from next_starts
+    inner join ends on next_starts.subscription_key = ends.subscription_key
     left join first_pauses
         on
             next_starts.subscription_key = first_pauses.subscription_key
@@ -248,6 +282,13 @@ select
     interval_name,
     interval_count,
     segment_end_at,
-    coalesce(segment_end_at = ended_at, false) as is_last
+    {# Nothing follows a pause in which the subscription ended. #}
+    coalesce(
+        segment_end_at = ended_at
+        or (segment_end_at = paused_at and ended_at <= coalesce(resumed_at, timestamp 'infinity')),
+        false
+    ) as is_last,
+    coalesce(segment_end_at = next_start_at and is_reset_next, false) as is_restarted,
+    ended_at
 from cut_segments
 where segment_start_at < segment_end_at

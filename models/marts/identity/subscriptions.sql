@@ -12,6 +12,14 @@ static_amounts as (
 
 ),
 
+{# The plan it is on, which a change moves at once and an event of its own tells. #}
+latest_plans as (
+
+    select * from {{ ref('int_subscription_plans') }}
+    where plan_ends_at = timestamp 'infinity'
+
+),
+
 latest_static_amounts as (
 
     select
@@ -27,7 +35,7 @@ select
     subscriptions.subscription_id,
     subscriptions.customer_key,
     subscriptions.organization_id,
-    subscriptions.product_id,
+    coalesce(latest_plans.product_id, subscriptions.product_id) as product_id,
     subscriptions.status,
     subscriptions.started_at,
     subscriptions.trial_ends_at,
@@ -40,4 +48,5 @@ select
     subscriptions.recurring_interval_count,
     subscriptions.discount_id
 from subscriptions
+left join latest_plans on subscriptions.subscription_key = latest_plans.subscription_key
 left join latest_static_amounts on subscriptions.subscription_key = latest_static_amounts.subscription_key

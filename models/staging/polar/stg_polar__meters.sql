@@ -52,7 +52,51 @@ typed_meters as (
     from seen_meters
     where meter.id is not null and meter.filter is not null
 
+),
+
+{# From when to when an earlier version was archived that a later one is not: what came in between was not recorded. #}
+archivings as (
+
+    select
+        archived.organization_id,
+        archived.meter_id,
+        archived.archived_at,
+        min(later.modified_at) as unarchived_at
+    from typed_meters as archived
+    inner join typed_meters as later
+        on
+            archived.organization_id = later.organization_id
+            and archived.meter_id = later.meter_id
+            and archived.archived_at < later.modified_at
+            and coalesce(archived.modified_at < later.modified_at, true)
+    where archived.archived_at is not null and later.archived_at is null
+    group by archived.organization_id, archived.meter_id, archived.archived_at
+
+),
+
+past_archivings as (
+
+    select
+        organization_id,
+        meter_id,
+        list(struct_pack(archived_at := archived_at, unarchived_at := unarchived_at) order by archived_at) as past_archivings
+    from archivings
+    group by organization_id, meter_id
+
+),
+
+latest_versions as (
+
+    select * from typed_meters
+    {{ latest_version('organization_id, meter_id') }}
+
 )
 
-select * from typed_meters
-{{ latest_version('organization_id, meter_id') }}
+select
+    latest_versions.*,
+    past_archivings.past_archivings
+from latest_versions
+left join past_archivings
+    on
+        latest_versions.organization_id = past_archivings.organization_id
+        and latest_versions.meter_id = past_archivings.meter_id
