@@ -162,6 +162,14 @@ class Business(Organization):
             whose = {"customer_id": None, "external_customer_id": self.chance.choice((f"ext-{customer}", "stranger"))}
         self.event(number, self.chance.choice(("call", "chat")), metadata, self.some_time(), **whose)
 
+    def earn_in_one_currency_and_cost_in_another(self) -> None:
+        """What a draw may leave out: a month of one customer with revenue in euros at no rate and costs in dollars."""
+        customer_id, at = self.customer("both"), BEGIN + timedelta(days=10, seconds=17)
+        order = {"order_id": self.uuid("order", "both"), "amount": 700, "currency": "eur", "tax_amount": 0, "fee": 0}
+        self.system_event("balance.credit_order", at, customer="both", metadata=order)
+        cost = {"_cost": {"amount": "12.5", "currency": "usd"}}
+        self.event("both", "call", cost, at + timedelta(seconds=1), customer_id=customer_id)
+
 
 class Businesses:
     """Many of them in one landing."""
@@ -171,6 +179,7 @@ class Businesses:
     def __init__(self, seed: int, count: int = 40) -> None:
         chance = random.Random(seed)
         self.businesses = [Business(f"{seed}/{number}", chance) for number in range(count)]
+        self.businesses[0].earn_in_one_currency_and_cost_in_another()
 
     def write(self, path: Path) -> None:
         lines = (json.dumps(record) for business in self.businesses for record in business.records)

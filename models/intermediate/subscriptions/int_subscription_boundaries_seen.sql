@@ -178,6 +178,7 @@ boundaries as (
         true as is_exact,
         versions.has_new_interval as is_reset,
         true as is_told,
+        false as is_cut,
         versions.recurring_interval as interval_name,
         versions.recurring_interval_count as interval_count
     from versions
@@ -194,6 +195,7 @@ boundaries as (
         true as is_exact,
         false as is_reset,
         false as is_told,
+        false as is_cut,
         latest_versions.recurring_interval as interval_name,
         latest_versions.recurring_interval_count as interval_count
     from latest_versions
@@ -210,6 +212,7 @@ boundaries as (
         true as is_exact,
         false as is_reset,
         true as is_told,
+        false as is_cut,
         subscriptions.meter_interval as interval_name,
         subscriptions.meter_interval_count as interval_count
     from versions
@@ -225,6 +228,7 @@ boundaries as (
         true as is_exact,
         false as is_reset,
         false as is_told,
+        false as is_cut,
         null as interval_name,
         null as interval_count
     from meter_resets
@@ -236,6 +240,7 @@ boundaries as (
         true as is_exact,
         false as is_reset,
         false as is_told,
+        false as is_cut,
         null as interval_name,
         null as interval_count
     from system_events
@@ -259,6 +264,7 @@ boundaries as (
         false as is_exact,
         event_name = 'subscription.resumed' as is_reset,
         false as is_told,
+        false as is_cut,
         recurring_interval as interval_name,
         recurring_interval_count as interval_count
     from system_events
@@ -271,6 +277,7 @@ boundaries as (
         true as is_exact,
         true as is_reset,
         false as is_told,
+        false as is_cut,
         null as interval_name,
         null as interval_count
     from system_events
@@ -284,6 +291,7 @@ boundaries as (
         true as is_exact,
         true as is_reset,
         false as is_told,
+        false as is_cut,
         new_products.recurring_interval as interval_name,
         new_products.recurring_interval_count as interval_count
     from plan_changes
@@ -299,7 +307,7 @@ boundaries as (
         (old_products.recurring_interval, old_products.recurring_interval_count)
         is distinct from (new_products.recurring_interval, new_products.recurring_interval_count)
     union all
-    {# With a cycle of its own, a meter is settled when the plan changes and when the subscription goes on. #}
+    {# With a cycle of its own, a meter is settled when the subscription goes on. #}
     select
         subscription_key,
         'meter' as period_type,
@@ -307,11 +315,13 @@ boundaries as (
         true as is_exact,
         true as is_reset,
         false as is_told,
+        false as is_cut,
         null as interval_name,
         null as interval_count
     from system_events
     where event_name = 'subscription.resumed'
     union all
+    {# And when the plan changes, but its anchor stays (semantics, 6.1). #}
     select
         subscription_key,
         'meter' as period_type,
@@ -319,6 +329,7 @@ boundaries as (
         true as is_exact,
         false as is_reset,
         false as is_told,
+        true as is_cut,
         null as interval_name,
         null as interval_count
     from plan_changes
@@ -350,6 +361,7 @@ select
     coalesce(told_at, boundary_at) as boundary_at,
     bool_or(is_exact) as is_exact,
     bool_or(is_reset) as is_reset,
+    bool_and(is_cut) as is_cut,
     max(interval_name) as interval_name,
     max(interval_count) as interval_count
 from told_boundaries

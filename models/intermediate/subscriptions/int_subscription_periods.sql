@@ -131,6 +131,7 @@ numbered_starts as (
         segments.interval_count,
         segments.is_last,
         segments.is_restarted,
+        segments.cuts,
         unnest(generate_series(
             0,
             case
@@ -144,6 +145,48 @@ numbered_starts as (
 
 ),
 
+whole_periods as (
+
+    select
+        subscription_key,
+        period_type,
+        is_trial,
+        is_last,
+        is_restarted,
+        segment_end_at,
+        cuts,
+        {{ add_intervals('segment_start_at', 'interval_name', 'interval_count', 'period_number') }} as period_start_at,
+        case
+            when is_trial or interval_name is null then segment_end_at
+            else {{ add_intervals('segment_start_at', 'interval_name', 'interval_count', 'period_number + 1') }}
+        end as full_period_end_at
+    from numbered_starts
+
+),
+
+{# What settles a meter between its boundaries. #}
+period_bounds as (
+
+    select
+        *,
+        list_concat(
+            [period_start_at],
+            list_filter(cuts, lambda cut: period_start_at < cut and cut < full_period_end_at),
+            [full_period_end_at]
+        ) as bounds
+    from whole_periods
+
+),
+
+numbered_parts as (
+
+    select
+        *,
+        unnest(generate_series(1, len(bounds) - 1)) as part_number
+    from period_bounds
+
+),
+
 computed_periods as (
 
     select
@@ -153,12 +196,9 @@ computed_periods as (
         is_last,
         is_restarted,
         segment_end_at,
-        {{ add_intervals('segment_start_at', 'interval_name', 'interval_count', 'period_number') }} as period_start_at,
-        case
-            when is_trial or interval_name is null then segment_end_at
-            else {{ add_intervals('segment_start_at', 'interval_name', 'interval_count', 'period_number + 1') }}
-        end as full_period_end_at
-    from numbered_starts
+        bounds[part_number] as period_start_at,
+        bounds[part_number + 1] as full_period_end_at
+    from numbered_parts
 
 ),
 

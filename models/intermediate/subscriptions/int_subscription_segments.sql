@@ -14,6 +14,19 @@ subscriptions as (
 boundaries as (
 
     select * from {{ ref('int_subscription_boundaries_seen') }}
+    where not coalesce(is_cut, false)
+
+),
+
+cuts as (
+
+    select
+        subscription_key,
+        period_type,
+        list(boundary_at order by boundary_at) as cuts
+    from {{ ref('int_subscription_boundaries_seen') }}
+    where is_cut
+    group by subscription_key, period_type
 
 ),
 
@@ -275,13 +288,14 @@ cut_segments as (
 )
 
 select
-    subscription_key,
-    period_type,
+    cut_segments.subscription_key,
+    cut_segments.period_type,
     segment_start_at,
     is_trial,
     interval_name,
     interval_count,
     segment_end_at,
+    cuts.cuts,
     {# Nothing follows a pause in which the subscription ended. #}
     coalesce(
         segment_end_at = ended_at
@@ -291,4 +305,8 @@ select
     coalesce(segment_end_at = next_start_at and is_reset_next, false) as is_restarted,
     ended_at
 from cut_segments
+left join cuts
+    on
+        cut_segments.subscription_key = cuts.subscription_key
+        and cut_segments.period_type = cuts.period_type
 where segment_start_at < segment_end_at

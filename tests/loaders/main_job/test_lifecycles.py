@@ -37,6 +37,7 @@ class Business(Organization):
     def __init__(self, name: str, *, interval: str = "month", has_meter_cycle: bool = False) -> None:
         super().__init__(name)
         self.interval, self.price = interval, 1000 if interval == "month" else 12000
+        self.has_meter_cycle = has_meter_cycle
         self.meter_id = self.meter({"func": "sum", "property": "units"})
         self.prices = [self.metered_price(self.meter_id), self.fixed_price(self.price)]
         self.customer()
@@ -51,7 +52,8 @@ class Business(Organization):
 
     def other_plan(self, interval: str, count: int, price: int) -> tuple[str, list[Json]]:
         prices = [self.metered_price(self.meter_id, "other", unit_amount="2"), self.fixed_price(price, "other fixed")]
-        return self.product("B", prices, interval=interval, recurring_interval_count=count), prices
+        fields = WITH_METER_CYCLE if self.has_meter_cycle else {}
+        return self.product("B", prices, interval=interval, recurring_interval_count=count, **fields), prices
 
     def version(self, modified_at: str, *, plan: tuple[str, list[Json]] | None = None, **fields: Any) -> None:
         """What the API shows of the subscription since an instant."""
@@ -244,6 +246,20 @@ def another_plan_at_once() -> tuple[Business, Expected]:
     return it, Expected(subscription={"product_id": plan_id, "static_amount": 3000})
 
 
+def another_plan_with_a_meter_cycle() -> tuple[Business, Expected]:
+    """The change settles what is pending; its anchor stays that of the purchase (semantics, 6.1)."""
+    it = Business("another plan with a meter cycle", interval="year", has_meter_cycle=True)
+    plan = it.other_plan("year", 1, 24000)
+    it.version(SOLD_ON)
+    it.version("2025-06-15", plan=plan)
+    it.tell("product_updated", "2025-06-15", old_product_id=it.product_id, new_product_id=plan[0])
+    used = [it.use("2025-06-10", 5), it.use("2025-06-20", 10)]
+    changed = it.bill("2025-06-15T00:00:01", (5, "metered"), reason="subscription_meter_cycle")
+    cycle = it.bill(RENEWED_ON, 20, reason="subscription_meter_cycle")
+    starts = [SOLD_ON, SOLD_ON, "2025-06-15", *(f"2025-{month:02}-01" for month in range(7, 13))]
+    return it, Expected(dict.fromkeys(used, "billed"), {changed: MATCHED, cycle: MATCHED}, starts)
+
+
 def a_meter_that_was_archived_for_a_while() -> tuple[Business, Expected]:
     """What came meanwhile was not recorded for billing (semantics, 4.4)."""
     it = Business("a meter archived for a while")
@@ -300,6 +316,7 @@ SCENARIOS: list[Callable[[], tuple[Business, Expected]]] = [
     another_interval_from_the_next_period_on,
     from_a_month_to_a_quarter,
     another_plan_at_once,
+    another_plan_with_a_meter_cycle,
     a_meter_that_was_archived_for_a_while,
     seats_of_before_they_had_types,
     refunds_of_which_one_landed,
