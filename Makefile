@@ -12,8 +12,9 @@ demo: setup
 docs: setup
 	@sh scripts/docs.sh
 
+# In the order of pyproject.toml's testpaths: by their number of tests, files of few long ones would be alone at the end.
 test: setup
-	@$(PYTEST) -m "not slow" -n auto --maxprocesses 4 --dist loadfile
+	@$(PYTEST) -m "not slow" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-slow: setup
 	@$(PYTEST)

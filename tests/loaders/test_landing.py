@@ -327,7 +327,7 @@ def test_load_killed_at_any_moment_and_run_again_equals_an_undisturbed_one(
     expected = contents_of(Home(landing.folder / "calm"))
     moments = random.Random(7)
 
-    for attempt in range(6):
+    for attempt in range(4):
         home = landing.folder / f"killed-{attempt}"
         for _ in range(2):
             load = start_load(home, inbox)

@@ -49,7 +49,7 @@ def models_built(home: Path) -> set[str]:
 
 
 # Records of other kinds take the same way; the sequences of test_increments deal them too.
-SLOW = ("recorded usage and system events", "orders")
+SLOW = ("recorded usage and system events", "orders", "a refused record")
 
 
 @pytest.mark.parametrize(

@@ -223,6 +223,7 @@ def test_what_was_erased_cannot_land_again(world: World, home: Path, tmp_path: P
     assert totals(home) == before
 
 
+@pytest.mark.slow
 def test_a_customer_of_the_world_goes_with_every_total_as_it_was(world: World, tmp_path: Path, cli: Cli) -> None:
     """The customer with most usage: subscribed, metered, invoiced, in every table."""
     home = tmp_path / "home"

@@ -53,7 +53,7 @@ def calm(world: World, tmp_path_factory: pytest.TempPathFactory) -> Calm:
     return Calm(world, tmp_path_factory.mktemp("calm"))
 
 
-@pytest.mark.parametrize("count", [20, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [12, pytest.param(400, marks=pytest.mark.slow)])
 def test_killed_load_run_again_equals_an_undisturbed_one(calm: Calm, tmp_path: Path, count: int) -> None:
     assert any(name.suffix == ".gz" for path in calm.paths for name in path.rglob("*"))
     killer = Killer(1, calm.load_span, count)

@@ -118,6 +118,7 @@ def test_nothing_is_kept_where_it_cannot_be_read(tmp_path: Path, content: bytes 
     assert shortcut._read(Home(tmp_path)) is None
 
 
+@pytest.mark.slow
 def test_dbt_builds_where_another_project_was_executed(home: Path) -> None:
     path = home / "target" / "statements.json"
     path.write_bytes(b'{"project": "another", "nodes": {}, "statements": {}}')
