@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 BILLING = "models/intermediate/billing"
+SUBSCRIPTIONS = "models/intermediate/subscriptions"
 MARTS = "models/marts"
 
 
@@ -69,6 +70,30 @@ MUTATIONS = [
         "metered_months.part_starts_at >= windows.starts_at",
         "metered_months.part_starts_at > windows.starts_at",
         "credit_ledger",
+    ),
+    Mutation(
+        "periods",
+        "an end that no event dates is the boundary that passed",
+        f"{SUBSCRIPTIONS}/int_subscription_segments.sql",
+        "subscriptions.canceled_at < passed_boundaries.boundary_at",
+        "subscriptions.canceled_at > passed_boundaries.boundary_at",
+        "int_subscription_segments",
+    ),
+    Mutation(
+        "periods",
+        "a meter's cycle stands still while past due",
+        f"{SUBSCRIPTIONS}/int_subscription_periods.sql",
+        "where held_ends.period_type = 'meter' and computed_periods.period_start_at",
+        "where held_ends.period_type = 'none' and computed_periods.period_start_at",
+        "int_subscription_periods",
+    ),
+    Mutation(
+        "periods",
+        "what an object names as a start beats the event moments after it",
+        f"{SUBSCRIPTIONS}/int_subscription_boundaries_seen.sql",
+        "coalesce(told_at, boundary_at) as boundary_at",
+        "boundary_at",
+        "int_subscription_boundaries_seen",
     ),
     Mutation(
         "rating",
