@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 import re
-from decimal import Decimal, localcontext
+from decimal import ROUND_HALF_UP, Decimal, localcontext
 from typing import Any
 from uuid import UUID
 
@@ -126,7 +126,8 @@ def cells_of(text: str) -> dict[tuple[str, str], Any]:
         if abs(value) < Decimal(10) ** 26 - 1:
             with localcontext() as context:
                 context.prec = 60
-                cells[pointer, "number"] = round(Decimal(repr(float(value))), 12)
+                # Half away from zero, as DuckDB casts.
+                cells[pointer, "number"] = Decimal(repr(float(value))).quantize(Decimal("1e-12"), ROUND_HALF_UP)
     return cells
 
 
@@ -199,6 +200,7 @@ def write(connection: duckdb.DuckDBPyConnection, texts: list[str], limit: int = 
 @example([{"a": {"0": 1}}, {"a": [7]}], 1)
 @example([{"a/b~c": 0.1 + 0.2}, {"a/b~c": 2.5e-7}], 2)
 @example([{"": ""}, {" ": [], "": {"": None}}], 0)
+@example([{"a": 256.1060791015625}, {"a": -256.1060791015625}], 0)
 @given(st.lists(metadata, min_size=1, max_size=6), st.integers(0, 6))
 def test_each_value_is_in_its_column_and_nothing_else_is(events: list[dict[str, Any]], first: int) -> None:
     texts = [json.dumps(event) for event in events]
