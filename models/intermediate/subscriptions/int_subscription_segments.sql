@@ -228,12 +228,15 @@ ends as (
 
     select
         subscriptions.subscription_key,
+        coalesce(
+            subscriptions.ends_at,
+            case when subscriptions.canceled_at < passed_boundaries.boundary_at then passed_boundaries.boundary_at end
+        ) as scheduled_end_at,
         case
             when
-                coalesce(subscriptions.ends_at, passed_boundaries.boundary_at) <= subscriptions.ended_at
-                and subscriptions.ended_at < coalesce(subscriptions.ends_at, passed_boundaries.boundary_at) + interval '1 day'
-                and (subscriptions.ends_at is not null or subscriptions.canceled_at < passed_boundaries.boundary_at)
-                then coalesce(subscriptions.ends_at, passed_boundaries.boundary_at)
+                scheduled_end_at <= subscriptions.ended_at
+                and subscriptions.ended_at < scheduled_end_at + interval '1 day'
+                then scheduled_end_at
             else subscriptions.ended_at
         end as ended_at
     from subscriptions
